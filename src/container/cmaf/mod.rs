@@ -1,0 +1,1 @@
+//! CMAF: init segments, fragments, segment objects, and fragmented MP4 from elsewhere.

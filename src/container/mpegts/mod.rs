@@ -1,0 +1,1 @@
+//! MPEG-TS in: packets to media events (ISO/IEC 13818-1).

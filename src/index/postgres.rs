@@ -1,0 +1,1 @@
+//! Time index in PostgreSQL.

@@ -1,0 +1,1 @@
+//! Manifests: typed documents to text.

@@ -1,0 +1,1 @@
+//! Answers: URL grammar, window, presentation plan, playlists, the virtual MP4.

@@ -1,0 +1,3 @@
+//! Recorder: sources, segmenter, spool, publisher.
+
+pub mod source;

@@ -1,0 +1,1 @@
+//! Object store over the S3 protocol.

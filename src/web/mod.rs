@@ -1,0 +1,1 @@
+//! Web: playback over HTTP.
