@@ -1,3 +1,10 @@
-fn main() {
-    println!("Hello, world!");
+//! `evertape`: one binary, roles as subcommands.
+
+mod cli;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main(cli::Cli::parse())
 }

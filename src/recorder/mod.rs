@@ -1,3 +1,73 @@
-//! Recorder: sources, segmenter, spool, publisher.
+//! The recorder: sources into segments, segments into spool, store and index.
+//!
+//! Comes in: streams to record. Goes out: published segments. One task tree for each stream; a stream in
+//! trouble does not touch the others. Never: answers requests.
 
+pub mod publisher;
+pub mod segmenter;
 pub mod source;
+pub mod spool;
+pub mod status;
+mod stream;
+pub mod track_queue;
+
+use crate::index::Index;
+use crate::media::StreamName;
+use crate::store::ObjectStore;
+use source::spec::SourceSpec;
+use spool::Spool;
+use status::StreamStatus;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A stream to record.
+#[derive(Debug, Clone)]
+pub struct RecordedStream {
+    /// Name.
+    pub name: StreamName,
+    /// Where it comes from; `None` to publish only what an earlier process left in the spool.
+    pub source: Option<SourceSpec>,
+}
+
+/// What all streams share.
+pub struct Environment {
+    /// Object store.
+    pub store: Arc<dyn ObjectStore>,
+    /// Time index.
+    pub index: Arc<dyn Index>,
+    /// Spool.
+    pub spool: Arc<Spool>,
+    /// Segment length aimed at, in seconds.
+    pub segment_seconds: u32,
+    /// How long a source may send nothing.
+    pub stall: Duration,
+}
+
+/// Records `streams`, and publishes what the spool holds of others, until `cancel`; then cuts and publishes what
+/// is buffered, within some seconds, and returns.
+///
+/// # Errors
+/// When the spool cannot be read at the start.
+pub async fn run(
+    environment: Arc<Environment>,
+    streams: Vec<(RecordedStream, Arc<StreamStatus>)>,
+    cancel: CancellationToken,
+) -> std::io::Result<()> {
+    let mut tasks = JoinSet::new();
+    let mut left_over = environment.spool.streams()?;
+    left_over.retain(|name| !streams.iter().any(|(s, _)| s.name == *name));
+    let left_over = left_over
+        .into_iter()
+        .map(|name| (RecordedStream { name: name.clone(), source: None }, Arc::new(StreamStatus::new(name))));
+    for (recorded, status) in streams.into_iter().chain(left_over) {
+        tasks.spawn(stream::record(environment.clone(), recorded, status, cancel.clone()));
+    }
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a stream's recorder ended by itself; restart the process");
+        }
+    }
+    Ok(())
+}

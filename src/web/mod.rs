@@ -1,1 +1,68 @@
-//! Web: playback over HTTP.
+//! Playback over HTTP.
+//!
+//! Comes in: requests from anyone. Goes out: playlists, media, exports, JSON, problems. Stateless: any node
+//! answers any request from index and store alone. Never: holds more of a body than the pieces in flight.
+
+mod answers;
+pub mod body;
+pub mod conditional;
+mod export;
+mod health;
+mod media;
+mod playlist;
+pub mod problem;
+mod server;
+
+use crate::index::Index;
+use crate::playback::export::ExportPlan;
+use crate::store::ObjectStore;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// Exports prepared lately, so that a player's many range requests prepare one once.
+const EXPORT_CACHE_BYTES: u64 = 64 << 20;
+
+/// What an operator may set.
+#[derive(Clone)]
+pub struct PlaybackOptions {
+    /// Longest window of one request.
+    pub max_window: Duration,
+    /// Where playlists point for media; relative to the playlist when `None`.
+    pub media_base_url: Option<String>,
+    /// Length of segments aimed at by the recorders.
+    pub segment_seconds: u32,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+}
+
+/// What every request needs.
+pub struct Node {
+    store: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    options: PlaybackOptions,
+    exports: moka::future::Cache<String, Arc<ExportPlan>>,
+}
+
+/// Answers requests on `listener` until `cancel`; then finishes what runs, for some seconds.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: tokio::net::TcpListener,
+    store: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    options: PlaybackOptions,
+    cancel: CancellationToken,
+) -> std::io::Result<()> {
+    let exports = moka::future::Cache::builder()
+        .weigher(|key: &String, plan: &Arc<ExportPlan>| {
+            u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
+        })
+        .max_capacity(EXPORT_CACHE_BYTES)
+        .time_to_live(Duration::from_secs(60))
+        .build();
+    let node = Arc::new(Node { store, index, options, exports });
+    server::run(listener, answers::router(node), cancel).await
+}

@@ -1,0 +1,69 @@
+# Evertape's habits. `make help` lists them.
+
+SHELL := /bin/bash
+TOOLS ?= $(or $(EVERTAPE_TOOLS),$(HOME)/.cache/evertape/tools)
+export EVERTAPE_TOOLS := $(TOOLS)
+GARAGE_VERSION := 2.5.0
+# nextest where it is installed; plain cargo test does as well, more slowly.
+TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: deps ## record and play a demo channel here: SQLite, a folder of objects, http://127.0.0.1:8080
+	cargo build --release
+	mkdir -p data
+	./target/release/evertape run --config infra/run/demo.toml
+
+build: deps ## release binary: target/release/evertape
+	cargo build --release
+
+test: test-deps tools ## the whole suite, real services included; installs what it needs
+	cargo $(TEST) --all-targets
+	cargo test --doc --quiet
+
+quick: ## the unit tests only: no services, no ffmpeg
+	cargo $(TEST) --lib --bins
+
+check: test-deps ## what must hold before a commit: format, clippy without warnings, all tests
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	$(MAKE) test
+
+bench: test-deps ## figures, each beside its yardstick, as CPU-seconds in one run
+	cargo build --release --bins
+	cargo bench --bench figures
+
+cluster: test-deps tools ## the real deployment as local processes: PostgreSQL, Garage, migrate, record, two play
+	cargo build --release
+	EVERTAPE_BIN=$(CURDIR)/target/release/evertape infra/cluster/up
+
+cluster-down: ## ends what `make cluster` started
+	infra/cluster/down
+
+fmt: ## formats the code
+	cargo fmt
+
+clean: ## removes what was built; recordings in data/ stay
+	cargo clean
+	rm -rf .cluster
+
+deps: # what building needs
+	@scripts/install-deps build
+
+test-deps: # what the tests need besides
+	@scripts/install-deps build test
+
+tools: $(TOOLS)/bin/garage # an S3 store for the tests; built once, about 15 minutes
+
+$(TOOLS)/bin/garage:
+	@echo "Building Garage $(GARAGE_VERSION), the tests' S3 store, into $(TOOLS): once, about 15 minutes"
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+		cargo install garage --version $(GARAGE_VERSION) --locked --root $(TOOLS) --target-dir $(TOOLS)/build
+	rm -rf $(TOOLS)/build
+
+demo-clip: # makes assets/demo.ts anew
+	scripts/make-demo-clip

@@ -1,0 +1,125 @@
+//! The command line: reads the configuration, connects, starts roles, ends them in order.
+//!
+//! Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration.
+
+mod logging;
+mod progress;
+mod roles;
+
+use clap::{Args, Parser, Subcommand};
+use evertape::config::Config;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A cloud DVR: records live TV around the clock into object storage and plays any moment of it back.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  evertape run --config evertape.toml       everything in one process: record, play, retention
+  evertape check-config --config my.toml    say what is wrong with a configuration, and how to mend it
+  evertape migrate --config my.toml         create or update the index's schema, before record and play
+  EVERTAPE_HTTP__LISTEN=127.0.0.1:9000 evertape play --config my.toml
+
+Each configuration key can be given by environment too: [store.s3] access_key is
+EVERTAPE_STORE__S3__ACCESS_KEY; lists are written as in TOML:
+  EVERTAPE_STREAM='[{name=\"demo\", source=\"demo:\", retention=\"7d\"}]'
+EVERTAPE_LOG sets what is logged (for instance `debug`, `evertape=trace`).";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Everything in one process: migrate, record, play, retention.
+    ///
+    /// What a single machine needs. With the defaults (SQLite and a folder of objects) nothing has to be
+    /// installed.
+    Run(Common),
+    /// Record the configured streams.
+    ///
+    /// One process may record many streams; each stream is recorded by one process at a time, others stand by.
+    /// On a terminal a line per stream shows the progress; else logs are written.
+    Record(Common),
+    /// Answer players over HTTP.
+    ///
+    /// Stateless: start as many as you need, behind any load balancer or CDN.
+    Play(Common),
+    /// Delete what has outlived its retention.
+    ///
+    /// `run` does this too. Needs to run once for an installation, not once for each node.
+    Janitor(Common),
+    /// Create the index's schema or bring it up to date, then end.
+    Migrate(Common),
+    /// Check the configuration and end: exit code 0 if it is good, 2 if not.
+    CheckConfig(Common),
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file (TOML). Without it, the defaults and the environment count.
+    #[arg(long, short, env = "EVERTAPE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How logs are written: for people or for machines. Default: text on a terminal, json elsewhere.
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<logging::LogFormat>,
+}
+
+impl Command {
+    fn common(&self) -> &Common {
+        match self {
+            Self::Run(c)
+            | Self::Record(c)
+            | Self::Play(c)
+            | Self::Janitor(c)
+            | Self::Migrate(c)
+            | Self::CheckConfig(c) => c,
+        }
+    }
+}
+
+/// Runs the command.
+pub fn main(cli: Cli) -> ExitCode {
+    let common = cli.command.common();
+    let config = match Config::load(common.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
+    };
+    if let Command::CheckConfig(_) = cli.command {
+        println!("The configuration is good: {} stream(s), listening on {}.", config.stream.len(), config.http.listen);
+        return ExitCode::SUCCESS;
+    }
+    let shows_progress = matches!(cli.command, Command::Record(_)) && progress::on_terminal();
+    logging::start(common.log_format, shows_progress);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            Command::Run(_) => roles::run(config).await,
+            Command::Record(_) => roles::record(config, shows_progress).await,
+            Command::Play(_) => roles::play(config).await,
+            Command::Janitor(_) => roles::janitor(config).await,
+            Command::Migrate(_) => roles::migrate(config).await,
+            Command::CheckConfig(_) => Ok(()),
+        }
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %format!("{error:#}"), "ended");
+            eprintln!("evertape: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

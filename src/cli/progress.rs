@@ -1,0 +1,33 @@
+//! Progress lines on a terminal: one for each stream, rewritten every second.
+
+use evertape::clock;
+use evertape::recorder::status::StreamStatus;
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Whether there is a terminal to show progress on.
+pub fn on_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+/// Shows the lines until dropped or aborted.
+pub async fn show(streams: Vec<Arc<StreamStatus>>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut shown = 0;
+    loop {
+        ticks.tick().await;
+        let mut text = if shown > 0 { format!("\x1b[{shown}A") } else { String::new() };
+        for stream in &streams {
+            text.push_str("\r\x1b[K");
+            // A line longer than the terminal would wrap and break the rewriting.
+            text.extend(stream.line(clock::now()).chars().take(150).filter(|c| !c.is_control()));
+            text.push('\n');
+        }
+        shown = streams.len();
+        let mut out = std::io::stdout().lock();
+        if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
+            return;
+        }
+    }
+}

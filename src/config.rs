@@ -1,0 +1,412 @@
+//! Configuration: a TOML file, each key also by environment (`EVERTAPE_STORE__URL`), checked before anything
+//! starts.
+//!
+//! Comes in: text from an operator. Goes out: a [`Config`] that can be run, or sentences that say what is
+//! wrong, where, and how to mend it. Never: opens, connects or creates anything; prints a secret.
+
+use crate::media::StreamName;
+use crate::recorder::source::spec::SourceSpec;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Environment variables of the same prefix that are not configuration keys.
+const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
+
+/// All settings of one process.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[http]`
+    pub http: Http,
+    /// `[index]`
+    pub index: IndexSettings,
+    /// `[store]`
+    pub store: StoreSettings,
+    /// `[recorder]`
+    pub recorder: RecorderSettings,
+    /// `[playback]`
+    pub playback: PlaybackSettings,
+    /// `[janitor]`
+    pub janitor: JanitorSettings,
+    /// `[[stream]]`, in the order of the file.
+    pub stream: Vec<StreamSettings>,
+}
+
+/// `[http]`: where the server listens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    /// Address and port; loopback unless asked for otherwise.
+    pub listen: SocketAddr,
+}
+
+/// `[index]`: the time index.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IndexSettings {
+    /// `sqlite:path` or `postgres://user:password@host/database`.
+    pub url: Secret,
+}
+
+/// `[store]`: the object store.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSettings {
+    /// `file:path` or `s3://bucket/prefix`.
+    pub url: String,
+    /// `[store.s3]`
+    pub s3: S3Settings,
+}
+
+/// `[store.s3]`: how to reach the S3-compatible store.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct S3Settings {
+    /// `http(s)://host:port`; Amazon's own for the region when left out.
+    pub endpoint: Option<String>,
+    /// Region name.
+    pub region: Option<String>,
+    /// Access key id.
+    pub access_key: Option<String>,
+    /// Secret access key.
+    pub secret_key: Option<Secret>,
+    /// Bucket in the path instead of the host name; what most stores other than Amazon's want.
+    pub path_style: Option<bool>,
+}
+
+/// `[recorder]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecorderSettings {
+    /// Folder on a local disk where segments wait until store and index have them.
+    pub spool: PathBuf,
+    /// Length of a segment; the cut falls on the nearest sync sample.
+    pub segment_seconds: u32,
+    /// Most the spool may hold, in MiB; beyond it new segments are lost, loudly.
+    pub spool_max_mib: u64,
+    /// A source that sends nothing for this long is connected to anew.
+    #[serde(with = "humantime_text")]
+    pub stall: Duration,
+}
+
+/// `[playback]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlaybackSettings {
+    /// Longest window of one playlist or export.
+    #[serde(with = "humantime_text")]
+    pub max_window: Duration,
+    /// Where playlists point for media (a CDN); relative to the playlist when left out.
+    pub media_base_url: Option<String>,
+}
+
+/// `[janitor]`: retention.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JanitorSettings {
+    /// Between marking a segment and deleting it: longer than any playlist or export lives.
+    #[serde(with = "humantime_text")]
+    pub grace: Duration,
+    /// Between two rounds.
+    #[serde(with = "humantime_text")]
+    pub interval: Duration,
+}
+
+/// `[[stream]]`: one live source and what to keep of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamSettings {
+    /// Name in URLs.
+    pub name: StreamName,
+    /// `demo:`, `file:`, `http(s)://`, `udp://`, `rtp://`. May hold credentials.
+    pub source: Secret,
+    /// How long recordings are kept; for ever when left out.
+    #[serde(default, with = "optional_humantime_text", skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Duration>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) },
+            index: IndexSettings { url: Secret("sqlite:data/index.db".into()) },
+            store: StoreSettings { url: "file:data/objects".into(), s3: S3Settings::default() },
+            recorder: RecorderSettings {
+                spool: "data/spool".into(),
+                segment_seconds: 6,
+                spool_max_mib: 20 * 1024,
+                stall: Duration::from_secs(10),
+            },
+            playback: PlaybackSettings { max_window: Duration::from_secs(24 * 3600), media_base_url: None },
+            janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
+            stream: Vec::new(),
+        }
+    }
+}
+
+/// A text that may hold a password: never shown whole.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl Secret {
+    /// The text itself, for whoever connects with it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"…\"")
+    }
+}
+
+// Needed to give defaults to figment, in memory only.
+impl Serialize for Secret {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(&self.0)
+    }
+}
+
+/// What is wrong with a configuration: one sentence for each fault.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct ConfigError(pub Vec<String>);
+
+impl Config {
+    /// Reads `file` (if given) and the environment over the defaults, and checks the result.
+    ///
+    /// # Errors
+    /// Every fault found, as a sentence with its place and how to mend it.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut figment = Figment::from(Serialized::defaults(Config::default()));
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(|e| {
+                ConfigError(vec![format!("{}: cannot be read ({e}); give another file with --config", path.display())])
+            })?;
+            // Figment would say only that a key is missing; the parser says line and column.
+            if let Err(e) = text.parse::<toml::Table>() {
+                return Err(ConfigError(vec![format!("{}: not valid TOML: {e}", path.display())]));
+            }
+            figment = figment.merge(Toml::string(&text));
+        }
+        let env = Env::prefixed("EVERTAPE_").ignore(NOT_KEYS).split("__");
+        let place = file.map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
+        let config: Config = figment
+            .merge(env)
+            .extract()
+            .map_err(|e| ConfigError(e.into_iter().map(|e| explain(&e, &place)).collect()))?;
+        config.check(&place)?;
+        Ok(config)
+    }
+
+    fn check(&self, place: &str) -> Result<(), ConfigError> {
+        let mut faults = Vec::new();
+        let mut fault = |key: &str, text: String| faults.push(format!("{place}: {key}: {text}"));
+        let index = self.index.url.expose();
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|s| index.starts_with(s)) {
+            fault("index.url", "write sqlite:path/to/index.db or postgres://user:password@host/database".into());
+        }
+        match self.store.url.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => {}
+            Some(("s3", rest)) if rest.len() > 2 && rest.starts_with("//") => {
+                if self.store.s3.access_key.is_some() != self.store.s3.secret_key.is_some() {
+                    fault("store.s3", "access_key and secret_key go together; give both or neither".into());
+                }
+            }
+            _ => fault("store.url", "write file:path/to/folder or s3://bucket/prefix".into()),
+        }
+        if let Some(endpoint) = &self.store.s3.endpoint
+            && !url::Url::parse(endpoint).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
+        {
+            fault("store.s3.endpoint", "write http://host:port or https://host".into());
+        }
+        if !(1..=30).contains(&self.recorder.segment_seconds) {
+            fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
+        }
+        if self.recorder.spool.as_os_str().is_empty() {
+            fault("recorder.spool", "name a folder on a local disk".into());
+        }
+        if self.recorder.stall < Duration::from_secs(1) {
+            fault("recorder.stall", "at least 1s".into());
+        }
+        if self.playback.max_window < Duration::from_secs(1) {
+            fault("playback.max_window", "at least 1s; 24h is usual".into());
+        }
+        if let Some(base) = &self.playback.media_base_url
+            && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
+        {
+            fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if self.janitor.interval < Duration::from_millis(100) {
+            fault("janitor.interval", "at least 100ms; 30s is usual".into());
+        }
+        for (n, stream) in self.stream.iter().enumerate() {
+            if self.stream[..n].iter().any(|s| s.name == stream.name) {
+                fault("stream", format!("{} is configured twice; names are unique", stream.name));
+            }
+            if let Err(e) = SourceSpec::parse(stream.source.expose()) {
+                fault("stream", format!("{}: source: {e}", stream.name));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
+    }
+}
+
+/// One sentence from figment's error: place, key, what was wrong, and for unknown keys the nearest known one.
+fn explain(error: &figment::Error, place: &str) -> String {
+    use figment::error::Kind;
+    let from_env = error.metadata.as_ref().is_some_and(|m| m.name.contains("environment"));
+    let mut path = error.path.clone();
+    if let Kind::UnknownField(field, known) = &error.kind {
+        if path.last() != Some(field) {
+            path.push(field.clone());
+        }
+        let near = known
+            .iter()
+            .map(|k| (strsim::damerau_levenshtein(k, field), *k))
+            .min()
+            .filter(|(distance, k)| *distance <= k.len().max(3) / 2)
+            .map_or_else(String::new, |(_, k)| format!("did you mean `{k}`? "));
+        return format!("{}: unknown key; {near}known here: {}", key_place(&path, from_env, place), known.join(", "));
+    }
+    let what = match &error.kind {
+        // Values may be secrets: name the kind of value only.
+        Kind::InvalidType(found, wanted) => format!("{} was given, {wanted} is wanted", kind_of(found)),
+        Kind::InvalidValue(_, wanted) => format!("{wanted} is wanted"),
+        Kind::MissingField(field) => {
+            path.push(field.to_string());
+            "missing; add it".to_owned()
+        }
+        other => other.to_string(),
+    };
+    format!("{}: {what}", key_place(&path, from_env, place))
+}
+
+fn key_place(path: &[String], from_env: bool, place: &str) -> String {
+    if from_env {
+        format!("environment: EVERTAPE_{}", path.join("__").to_uppercase())
+    } else {
+        format!("{place}: {}", path.join("."))
+    }
+}
+
+fn kind_of(actual: &figment::error::Actual) -> &'static str {
+    use figment::error::Actual;
+    match actual {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
+        Actual::Float(_) => "a decimal number",
+        Actual::Str(_) | Actual::Char(_) => "a text",
+        Actual::Seq => "a list",
+        Actual::Map => "a table",
+        _ => "another kind of value",
+    }
+}
+
+mod humantime_text {
+    use std::time::Duration;
+
+    pub fn serialize<S: serde::Serializer>(value: &Duration, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(&humantime::format_duration(*value))
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Duration, D::Error> {
+        let text = <String as serde::Deserialize>::deserialize(d)?;
+        let limit = Duration::from_secs(1000 * 365 * 86_400);
+        humantime::parse_duration(&text)
+            .ok()
+            .filter(|d| *d <= limit)
+            .ok_or_else(|| serde::de::Error::custom("write a length of time such as \"30s\", \"24h\" or \"7d\""))
+    }
+}
+
+mod optional_humantime_text {
+    use std::time::Duration;
+
+    pub fn serialize<S: serde::Serializer>(value: &Option<Duration>, s: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::humantime_text::serialize(value, s),
+            None => s.serialize_none(),
+        }
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Duration>, D::Error> {
+        super::humantime_text::deserialize(d).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("evertape.toml");
+        std::fs::write(&file, text).unwrap();
+        Config::load(Some(&file)).map_err(|e| e.to_string().replace(dir.path().to_str().unwrap(), ""))
+    }
+
+    #[test]
+    fn the_example_of_the_readme_loads() {
+        let config = load(
+            r#"
+            [http]
+            listen = "127.0.0.1:8080"
+            [index]
+            url = "postgres://user:pass@host/db"
+            [store]
+            url = "s3://bucket/prefix"
+            [store.s3]
+            endpoint = "http://127.0.0.1:3900"
+            region = "garage"
+            access_key = "GK"
+            secret_key = "hush"
+            path_style = true
+            [recorder]
+            spool = "data/spool"
+            segment_seconds = 6
+            [playback]
+            max_window = "24h"
+            [[stream]]
+            name = "demo"
+            source = "demo:"
+            retention = "7d"
+            "#,
+        )
+        .unwrap();
+        assert_eq!(config.stream[0].retention, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(config.playback.max_window, Duration::from_secs(86_400));
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hush") && !shown.contains("pass"), "{shown}");
+    }
+
+    #[test]
+    fn faults_say_what_where_and_how() {
+        let cases = [
+            ("[http]\nlisen = \"x\"", "http.lisen: unknown key; did you mean `listen`?"),
+            ("[htp]\n", "htp: unknown key; did you mean `http`?"),
+            ("[recorder]\nsegment_seconds = \"six\"", "recorder.segment_seconds: a text was given"),
+            ("[recorder]\nsegment_seconds = 99", "recorder.segment_seconds: 1 to 30"),
+            ("[playback]\nmax_window = \"soon\"", "playback.max_window: write a length of time"),
+            ("[store]\nurl = \"ftp://x\"", "store.url: write file:"),
+            ("[index]\nurl = \"mysql://root:hush@x\"", "index.url: write sqlite:"),
+            ("[[stream]]\nname = \"../x\"\nsource = \"demo:\"", "stream name"),
+            ("[[stream]]\nname = \"x\"", "source: missing"),
+            ("[[stream]]\nname = \"x\"\nsource = \"gopher://x\"", "x: source:"),
+            ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"", "configured twice"),
+            ("[http\n", "not valid TOML"),
+        ];
+        for (text, expected) in cases {
+            let error = load(text).unwrap_err();
+            assert!(error.contains(expected), "{text:?} gave {error:?}");
+            assert!(!error.contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The publisher: from the spool to object store and index, in order, for as long as it takes.
+//!
+//! Comes in: names of spooled segments. Goes out: objects, then rows, then an emptier spool. The order is the
+//! invariant: init segments, object, row, and only then the spool's copy is removed; every step may be done
+//! twice. A kill between any two leaves the spool's copy, and the next start goes on from there.
+//! Never: gives up, skips a segment it can read, or holds more than a few segments in memory.
+
+use super::Environment;
+use super::spool::StreamSpool;
+use super::status::StreamStatus;
+use crate::clock;
+use crate::container::cmaf;
+use crate::index::{IndexError, IndexErrorKind, Lease};
+use crate::media::segment::{SegmentId, SegmentWithTables};
+use crate::media::track::InitInfo;
+use crate::media::{InitHash, ObjectKey};
+use crate::store::StoreError;
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// Segments that may wait in memory; more wait on disk only.
+const MOST_IN_MEMORY: usize = 3;
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(10);
+
+/// A segment ready to be published.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The row and the sample tables.
+    pub row: SegmentWithTables,
+    /// The object.
+    pub object: Bytes,
+}
+
+/// What waits to be published; shared by the recorder, which adds, and the publisher.
+#[derive(Debug, Default)]
+pub struct Queue {
+    waiting: Mutex<VecDeque<(SegmentId, Option<Prepared>)>>,
+    changed: Notify,
+}
+
+impl Queue {
+    /// Adds a segment that is in the spool already.
+    pub fn add(&self, id: SegmentId, prepared: Option<Prepared>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let prepared = prepared.filter(|_| waiting.len() < MOST_IN_MEMORY);
+        waiting.push_back((id, prepared));
+        drop(waiting);
+        self.changed.notify_one();
+    }
+
+    /// Number of segments that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn front(&self) -> Option<(SegmentId, Option<Prepared>)> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
+    }
+
+    fn pop(&self) {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    }
+}
+
+/// Publishes one stream's spool.
+pub struct Publisher {
+    /// Store, index and the rest.
+    pub environment: Arc<Environment>,
+    /// The stream's spool.
+    pub spool: StreamSpool,
+    /// What waits.
+    pub queue: Arc<Queue>,
+    /// The current lease, renewed by another task.
+    pub lease: Arc<Mutex<Lease>>,
+    /// Where progress is shown.
+    pub status: Arc<StreamStatus>,
+    /// Init segments known to be in the store.
+    stored_inits: BTreeMap<InitHash, InitInfo>,
+}
+
+enum Failure {
+    Retry(String),
+    /// Another recorder has the stream.
+    Fenced(String),
+    /// The spooled bytes make no sense.
+    Unreadable(String),
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        Failure::Retry(format!("store: {e}"))
+    }
+}
+
+impl From<IndexError> for Failure {
+    fn from(e: IndexError) -> Self {
+        match e.kind {
+            IndexErrorKind::Fenced => Failure::Fenced(e.to_string()),
+            _ => Failure::Retry(format!("index: {e}")),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(e: std::io::Error) -> Self {
+        Failure::Retry(format!("spool: {e}"))
+    }
+}
+
+impl Publisher {
+    /// A publisher for one stream.
+    pub fn new(
+        environment: Arc<Environment>,
+        spool: StreamSpool,
+        queue: Arc<Queue>,
+        lease: Arc<Mutex<Lease>>,
+        status: Arc<StreamStatus>,
+    ) -> Self {
+        Self { environment, spool, queue, lease, status, stored_inits: BTreeMap::new() }
+    }
+
+    /// Publishes until `drain` is cancelled and the queue is empty, or `stop` is cancelled, or the lease is lost;
+    /// says whether the lease still holds.
+    pub async fn run(mut self, drain: CancellationToken, stop: CancellationToken) -> bool {
+        let mut delay = FIRST_RETRY;
+        loop {
+            let Some((id, prepared)) = self.queue.front() else {
+                if drain.is_cancelled() {
+                    return true;
+                }
+                tokio::select! {
+                    () = self.queue.changed.notified() => {}
+                    () = drain.cancelled() => {}
+                    () = stop.cancelled() => return true,
+                }
+                continue;
+            };
+            let outcome = tokio::select! {
+                outcome = self.publish(&id, prepared) => outcome,
+                () = stop.cancelled() => return true,
+            };
+            match outcome {
+                Ok(()) => {
+                    delay = FIRST_RETRY;
+                    self.queue.pop();
+                    self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
+                    self.status.set_publish_error(None);
+                    continue;
+                }
+                Err(Failure::Fenced(why)) => {
+                    tracing::error!(stream = %id.stream, %why, "another recorder has this stream; nothing is published");
+                    return false;
+                }
+                Err(Failure::Unreadable(why)) => {
+                    tracing::error!(stream = %id.stream, sequence = id.sequence, %why,
+                        "a spooled segment cannot be read; it was moved to the folder `damaged`");
+                    metrics::counter!("evertape_spool_damaged_total", "stream" => id.stream.to_string()).increment(1);
+                    if let Err(error) = self.spool.quarantine(&id) {
+                        tracing::error!(%error, "and could not be moved");
+                    }
+                    self.queue.pop();
+                    continue;
+                }
+                Err(Failure::Retry(why)) => {
+                    if delay == FIRST_RETRY {
+                        tracing::warn!(stream = %id.stream, sequence = id.sequence, %why,
+                            "publishing failed; the segment stays in the spool and is tried again");
+                    }
+                    metrics::counter!("evertape_publish_retries_total", "stream" => id.stream.to_string()).increment(1);
+                    self.status.set_publish_error(Some(why));
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = stop.cancelled() => return true,
+            }
+            delay = (delay * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn publish(&mut self, id: &SegmentId, prepared: Option<Prepared>) -> Result<(), Failure> {
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => self.read(id).await?,
+        };
+        let Prepared { row, object } = prepared;
+        let mut inits: Vec<InitInfo> = Vec::with_capacity(row.segment.tracks.len());
+        for part in &row.segment.tracks {
+            if !inits.iter().any(|i| i.hash == part.init) {
+                inits.push(self.store_init(id, part.init).await?);
+            }
+        }
+        let bytes = object.len() as u64;
+        self.environment.store.put(&row.segment.object, object, "video/mp4").await?;
+        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.environment.index.publish(&lease, &row, &inits).await?;
+        let spool = self.spool.clone();
+        let done = id.clone();
+        tokio::task::spawn_blocking(move || spool.remove(&done)).await.map_err(|e| Failure::Retry(e.to_string()))??;
+        self.status.published(id, bytes);
+        let stream = id.stream.to_string();
+        metrics::counter!("evertape_segments_published_total", "stream" => stream.clone()).increment(1);
+        metrics::counter!("evertape_segment_bytes_published_total", "stream" => stream.clone()).increment(bytes);
+        metrics::gauge!("evertape_live_edge_timestamp_seconds", "stream" => stream.clone())
+            .set(id.end().millis() as f64 / 1000.0);
+        metrics::gauge!("evertape_publish_lag_seconds", "stream" => stream)
+            .set(clock::now().since(id.end()) as f64 / 1e6);
+        Ok(())
+    }
+
+    async fn read(&self, id: &SegmentId) -> Result<Prepared, Failure> {
+        let (spool, id) = (self.spool.clone(), id.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let object = spool.segment(&id)?;
+            let key = id.object_key().ok_or_else(|| Failure::Unreadable("no key for this time".into()))?;
+            let row = cmaf::read_segment(&key, &object).map_err(|e| Failure::Unreadable(e.to_string()))?;
+            Ok(Prepared { row, object: object.into() })
+        });
+        read.await.map_err(|e| Failure::Retry(e.to_string()))?
+    }
+
+    async fn store_init(&mut self, id: &SegmentId, hash: InitHash) -> Result<InitInfo, Failure> {
+        if let Some(info) = self.stored_inits.get(&hash) {
+            return Ok(info.clone());
+        }
+        let spool = self.spool.clone();
+        let bytes = tokio::task::spawn_blocking(move || spool.init(hash))
+            .await
+            .map_err(|e| Failure::Retry(e.to_string()))??;
+        let params = cmaf::read_init(&bytes).map_err(|e| Failure::Unreadable(format!("init segment {hash}: {e}")))?;
+        self.environment.store.put(&ObjectKey::init(&id.stream, hash), bytes.into(), "video/mp4").await?;
+        let info = InitInfo { hash, params };
+        self.stored_inits.insert(hash, info.clone());
+        Ok(info)
+    }
+}

@@ -1,0 +1,231 @@
+use super::*;
+use crate::media::Codec;
+use crate::media::track::{AudioParams, TrackParams, VideoParams};
+use proptest::prelude::*;
+
+const VIDEO: SourceTrack = SourceTrack(0x100);
+const AUDIO: SourceTrack = SourceTrack(0x101);
+const START: UtcUs = UtcUs(1_409_148_900_000_000);
+
+fn params(codec: Codec, mark: u8) -> TrackParams {
+    let video = (codec.kind() == TrackKind::Video).then_some(VideoParams { width: 640, height: 360 });
+    let audio = (codec.kind() == TrackKind::Audio).then_some(AudioParams { sample_rate: 48_000, channels: 2 });
+    let sample_entry = vec![0, 0, 0, 9, b't', b'e', b's', b't', mark];
+    TrackParams { codec, codec_string: "x".into(), language: None, video, audio, sample_entry }
+}
+
+fn track(track: SourceTrack, codec: Codec, mark: u8) -> MediaEvent {
+    MediaEvent::Track { track, params: params(codec, mark) }
+}
+
+fn video(n: i64, gop: i64) -> MediaEvent {
+    let dts = Ticks(900_000 + n * 3600);
+    let data = Bytes::from(format!("v{n:07}"));
+    MediaEvent::Sample(MediaSample {
+        track: VIDEO,
+        dts,
+        pts: dts + Ticks(7200),
+        duration: None,
+        sync: n % gop == 0,
+        data,
+    })
+}
+
+/// 1024 samples at 44.1 kHz, rounded one by one as in MPEG-TS.
+fn audio(n: i64) -> MediaEvent {
+    let at = |n: i64| 907_200 + (n * 1024 * 90_000 + 22_050) / 44_100;
+    let (dts, next) = (at(n), at(n + 1));
+    let data = Bytes::from(format!("a{n:07}"));
+    MediaEvent::Sample(MediaSample {
+        track: AUDIO,
+        dts: Ticks(dts),
+        pts: Ticks(dts),
+        duration: Some((next - dts) as u32),
+        sync: true,
+        data,
+    })
+}
+
+fn dts_of(event: &MediaEvent) -> i64 {
+    match event {
+        MediaEvent::Sample(s) => s.dts.0,
+        _ => 0,
+    }
+}
+
+/// Picture and sound of `seconds`, the sound arriving `late` ticks after the picture of its time.
+fn broadcast(seconds: i64, gop: i64, late: i64) -> Vec<MediaEvent> {
+    let mut samples: Vec<(i64, MediaEvent)> =
+        (0..seconds * 25).map(|n| video(n, gop)).map(|e| (dts_of(&e), e)).collect();
+    let sounds = (0..seconds * 44_100 / 1024).map(audio);
+    samples.extend(sounds.map(|e| (dts_of(&e) + late, e)));
+    samples.sort_by_key(|(at, _)| *at);
+    let head = [track(VIDEO, Codec::H264, 0), track(AUDIO, Codec::Aac, 0)];
+    head.into_iter().chain(samples.into_iter().map(|(_, e)| e)).collect()
+}
+
+fn cut(segmenter: &mut Segmenter, events: Vec<MediaEvent>, piece: usize) -> Vec<CutSegment> {
+    let mut out = Vec::new();
+    let mut events = events.into_iter().peekable();
+    while events.peek().is_some() {
+        segmenter.push(events.by_ref().take(piece).collect(), None, START, &mut out);
+    }
+    segmenter.end_run(&mut out);
+    out.into_iter().filter_map(|o| if let Output::Segment(s) = o { Some(s) } else { None }).collect()
+}
+
+fn payload(segments: &[CutSegment], track: TrackId) -> Vec<Bytes> {
+    segments.iter().flat_map(|s| &s.parts).filter(|p| p.track == track).flat_map(|p| p.payload.clone()).collect()
+}
+
+/// What must hold of the segments of one run.
+fn check_run(segments: &[CutSegment]) {
+    let mut ends: BTreeMap<TrackId, Ticks> = BTreeMap::new();
+    for (n, segment) in segments.iter().enumerate() {
+        assert_eq!(segment.new_run, n == 0);
+        if let Some(next) = segments.get(n + 1) {
+            assert_eq!(segment.start.plus_us(segment.duration_us), next.start, "wall time has a seam");
+        }
+        for part in &segment.parts {
+            if let Some(end) = ends.insert(part.track, part.decode_start + part.table.duration()) {
+                assert_eq!(end, part.decode_start, "{} has a seam before segment {n}", part.track);
+            }
+        }
+        // No track drifts: each begins within one frame of the cut.
+        for part in &segment.parts {
+            let first = part.decode_start + Ticks(part.table.samples[0].composition_offset.into());
+            let off = (first - segment.anchor).0;
+            assert!((0..=2090).contains(&off), "{} begins {off} ticks after the cut", part.track);
+        }
+    }
+}
+
+#[test]
+fn twenty_minutes_stay_aligned_and_whole() {
+    let segments = cut(&mut Segmenter::new(6, START), broadcast(1200, 50, 9000), 40);
+    check_run(&segments);
+    assert_eq!(segments.len(), 200);
+    assert_eq!(payload(&segments, TrackId::video(1)).len(), 1200 * 25);
+    let sounds = payload(&segments, TrackId::audio(1));
+    assert_eq!(sounds.len() as i64, 1200 * 44_100 / 1024);
+    assert!(sounds.windows(2).all(|w| w[0] < w[1]), "sounds out of order or twice");
+    assert!(segments.iter().all(|s| s.parts[0].table.samples[0].sync));
+    assert!(segments[..199].iter().all(|s| s.duration_us == 6_000_000));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn nothing_is_lost_however_it_arrives(gop in 5i64..400, late in -80_000i64..200_000, piece in 1usize..300, seconds in 20i64..60) {
+        let segments = cut(&mut Segmenter::new(6, START), broadcast(seconds, gop, late), piece);
+        check_run(&segments);
+        prop_assert_eq!(payload(&segments, TrackId::video(1)).len() as i64, seconds * 25);
+        // Sound that came before the first picture belongs to the time before the run.
+        let sounds = payload(&segments, TrackId::audio(1));
+        let all: Vec<Bytes> = (0..seconds * 44_100 / 1024).map(|n| Bytes::from(format!("a{n:07}"))).collect();
+        prop_assert!(all.ends_with(&sounds));
+        prop_assert!(all.len() - sounds.len() <= (late.min(0).abs() / 2089 + 1) as usize);
+    }
+}
+
+#[test]
+fn a_break_begins_a_new_run_that_does_not_go_back_in_time() {
+    let mut segmenter = Segmenter::new(6, START);
+    let mut events = broadcast(20, 50, 0);
+    events.push(MediaEvent::Discontinuity("test"));
+    // The source's clock says it is an hour earlier than it was.
+    events.push(MediaEvent::WallTime { media: Ticks(907_200), utc: START.plus_us(-3_600_000_000) });
+    events.extend(broadcast(20, 50, 0));
+    let segments = cut(&mut segmenter, events, 10);
+    let runs = segments.iter().filter(|s| s.new_run).count();
+    assert_eq!(runs, 2);
+    for pair in segments.windows(2) {
+        assert!(pair[0].start.plus_us(pair[0].duration_us) <= pair[1].start);
+    }
+    assert!(segments.iter().filter(|s| s.new_run).all(|s| s.discontinuity));
+    assert_eq!(payload(&segments, TrackId::video(1)).len(), 2 * 20 * 25);
+}
+
+#[test]
+fn stated_wall_time_wins_over_arrival_and_a_jump_begins_a_run() {
+    let mut segmenter = Segmenter::new(6, UtcUs(0));
+    let stated = START.plus_us(-5_000_000);
+    let mut events = vec![MediaEvent::WallTime { media: Ticks(907_200), utc: stated }];
+    events.extend(broadcast(30, 50, 0));
+    let mut out = Vec::new();
+    segmenter.push(events, Some(START), START, &mut out);
+    // Ten minutes later by the source's clock, without a break in the media.
+    segmenter.push(
+        vec![MediaEvent::WallTime { media: Ticks(900_000 + 750 * 3600), utc: stated.plus_us(630_000_000) }],
+        Some(START),
+        START,
+        &mut out,
+    );
+    segmenter.push((750..1500).map(|n| video(n, 50)).collect(), Some(START.plus_us(630_000_000)), START, &mut out);
+    segmenter.end_run(&mut out);
+    let segments: Vec<CutSegment> =
+        out.into_iter().filter_map(|o| if let Output::Segment(s) = o { Some(s) } else { None }).collect();
+    assert_eq!(segments[0].start, stated);
+    let second = segments.iter().filter(|s| s.new_run).nth(1).unwrap();
+    assert!((second.start.since(stated) - 630_000_000).abs() < 100_000, "{:?}", second.start);
+}
+
+#[test]
+fn changed_parameters_begin_a_part_of_their_own() {
+    let mut segmenter = Segmenter::new(6, START);
+    let mut events = broadcast(30, 50, 0);
+    // The sound's parameters change at about 10 s, between two sync samples.
+    let at = events.iter().position(|e| dts_of(e) > 900_000 + 10 * 90_000 + 20_000).unwrap();
+    events.insert(at, track(AUDIO, Codec::Aac, 1));
+    let segments = cut(&mut segmenter, events, 7);
+    let inits: Vec<_> = segments
+        .iter()
+        .filter_map(|s| s.parts.iter().find(|p| p.track == TrackId::audio(1)))
+        .map(|p| p.init.info.hash)
+        .collect();
+    let changes = inits.windows(2).filter(|w| w[0] != w[1]).count();
+    assert_eq!(changes, 1);
+    let changed = segments.iter().position(|s| s.discontinuity && !s.new_run).unwrap();
+    assert_ne!(inits[changed - 1], inits[changed]);
+    assert_eq!(payload(&segments, TrackId::video(1)).len(), 750);
+    assert_eq!(payload(&segments, TrackId::audio(1)).len() as i64, 30 * 44_100 / 1024);
+    check_run(&segments);
+}
+
+#[test]
+fn radio_needs_no_picture() {
+    let mut events = vec![track(AUDIO, Codec::Aac, 0)];
+    events.extend((0..3000).map(audio));
+    let segments = cut(&mut Segmenter::new(6, START), events, 50);
+    check_run(&segments);
+    assert!(segments.len() >= 9, "{}", segments.len());
+    // What was looked at while waiting for a picture is the only thing missing.
+    let got = payload(&segments, TrackId::audio(1)).len();
+    assert!(got >= 3000 - 5 * 44_100 / 1024 - 2, "{got}");
+}
+
+#[test]
+fn sound_goes_on_when_the_picture_stops_and_the_picture_comes_back() {
+    let mut events = broadcast(20, 50, 0);
+    events.extend((20 * 44_100 / 1024..60 * 44_100 / 1024).map(audio));
+    events.extend((60 * 25..80 * 25).map(|n| video(n, 50)));
+    let segments = cut(&mut Segmenter::new(6, START), events, 20);
+    let sounds = payload(&segments, TrackId::audio(1));
+    assert_eq!(sounds.len() as i64, 60 * 44_100 / 1024);
+    assert_eq!(payload(&segments, TrackId::video(1)).len(), 40 * 25);
+    assert!(segments.iter().filter(|s| s.new_run).count() >= 3);
+}
+
+#[test]
+fn memory_is_bounded_without_sync_samples_and_with_a_runaway_track() {
+    let mut segmenter = Segmenter::new(6, START);
+    let mut out = Vec::new();
+    segmenter.push(vec![track(VIDEO, Codec::H264, 0), track(AUDIO, Codec::Aac, 0)], None, START, &mut out);
+    for n in 0..4000 {
+        segmenter.push(vec![video(n, i64::MAX)], None, START, &mut out);
+    }
+    let forced: Vec<_> = out.iter().filter(|o| matches!(o, Output::Segment(_))).collect();
+    assert!(forced.len() >= 4, "a stream with one sync sample is cut all the same");
+    let queued: usize = segmenter.tracks.values().map(TrackQueue::bytes).sum();
+    assert!(queued < 40 * 25 * 16, "{queued} bytes");
+}

@@ -1,0 +1,218 @@
+//! MP4 exports: the virtual file, sent slice by slice.
+//!
+//! Comes in: a window. Goes out: any range of the file, read from the objects it touches and no others. What a
+//! request holds is the plan (shared by the requests for one file) and the pieces in flight.
+
+use super::Node;
+use super::answers::{self, init_hashes};
+use super::body::object_range;
+use super::conditional::{Selection, not_modified, select};
+use super::media::{insert, unsatisfiable};
+use super::problem::Problem;
+use crate::media::segment::LONGEST_SEGMENT_US;
+use crate::media::{StreamName, TrackId, UtcRange, UtcUs};
+use crate::playback::export::{ExportError, ExportPlan, Slice, TablePiece, TableSet};
+use crate::playback::url::TrackChoice;
+use crate::playback::window;
+use crate::store::ByteStream;
+use axum::body::Body;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Spans left out of the file because nothing is recorded: `from-to` in UTC milliseconds, comma-separated.
+const GAPS: HeaderName = HeaderName::from_static("evertape-gaps");
+/// Most gaps named in the header; more are only counted.
+const MOST_GAPS: usize = 50;
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match error {
+            ExportError::NothingRecorded => Self::not_found("Nothing was recorded in this window."),
+            ExportError::TooLarge => Self::bad_request("The window holds too much for one MP4 file; ask for less."),
+            other => {
+                tracing::error!(error = %other, "an export cannot be made");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// The file, or the asked-for part of it.
+pub async fn answer(
+    node: &Arc<Node>,
+    method: &Method,
+    headers: &HeaderMap,
+    stream: &StreamName,
+    from: UtcUs,
+    duration_us: i64,
+    tracks: Option<&TrackChoice>,
+) -> Result<Response<Body>, Problem> {
+    let recorded = node.recorded(stream).await?;
+    let range = window::finite(from, duration_us, answers::now(), recorded, &node.limits())?;
+    let settled = recorded.is_some_and(|r| r.live_edge >= range.end);
+    let plan = if settled {
+        let choice = tracks.map(ToString::to_string).unwrap_or_default();
+        let name = format!("{stream}|{}|{}|{choice}", range.start.0, range.end.0);
+        let make = make_plan(node, stream, range, tracks);
+        node.exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
+    } else {
+        make_plan(node, stream, range, tracks).await?
+    };
+    respond(node, method, headers, plan, settled)
+}
+
+async fn make_plan(
+    node: &Arc<Node>,
+    stream: &StreamName,
+    range: UtcRange,
+    tracks: Option<&TrackChoice>,
+) -> Result<Arc<ExportPlan>, Problem> {
+    let mut segments = node.overlapping(stream, range).await?;
+    // One more on either side: sound that straddles a cut, and what precedes a segment without a sync sample.
+    let reach = UtcRange::new(range.start.plus_us(-LONGEST_SEGMENT_US), range.end.plus_us(LONGEST_SEGMENT_US));
+    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+        return Err(ExportError::NothingRecorded.into());
+    };
+    let (first, last) = (first.id.sequence, last.id.sequence);
+    let before = UtcRange { start: reach.start, end: range.start };
+    let mut earlier = node.overlapping(stream, before).await?;
+    earlier.retain(|s| s.id.sequence < first);
+    let after = node.index.window(stream, UtcRange { start: range.end, end: reach.end }, Some(last), 1).await?;
+    let keep = earlier.iter().rposition(|s| s.lead().is_some_and(|p| p.starts_with_sync)).unwrap_or(0);
+    earlier.drain(..keep);
+    earlier.append(&mut segments);
+    let mut segments = earlier;
+    segments.extend(after);
+    let mut tables = TableSet::new();
+    for sequence in ExportPlan::edges(range, &segments)? {
+        for (sequence, found) in node.index.sample_tables(stream, sequence, sequence + 1).await? {
+            tables.insert(sequence, &found);
+        }
+    }
+    let inits = node.index.inits(stream, &init_hashes(&segments)).await?;
+    let chosen = tracks.map(|choice| {
+        let all: BTreeSet<TrackId> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.track)).collect();
+        all.into_iter().enumerate().filter(|(n, t)| choice.wants(*t, *n)).map(|(_, t)| t).collect::<Vec<_>>()
+    });
+    if chosen.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Problem::not_found("None of the chosen tracks was recorded in this window."));
+    }
+    // Some hundred thousand samples are summed up: off the threads that serve others.
+    let plan =
+        tokio::task::spawn_blocking(move || ExportPlan::new(range, segments, &inits, &tables, chosen.as_deref()));
+    Ok(Arc::new(plan.await.map_err(|error| {
+        tracing::error!(%error, "an export's plan failed");
+        Problem::internal()
+    })??))
+}
+
+fn respond(
+    node: &Arc<Node>,
+    method: &Method,
+    headers: &HeaderMap,
+    plan: Arc<ExportPlan>,
+    settled: bool,
+) -> Result<Response<Body>, Problem> {
+    let total_bytes = plan.total_bytes();
+    let mut response = Response::new(Body::empty());
+    let out = response.headers_mut();
+    insert(out, header::ETAG, plan.etag());
+    insert(out, header::CACHE_CONTROL, if settled { "public, max-age=3600" } else { "no-store" });
+    if not_modified(headers, plan.etag()) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    insert(out, header::CONTENT_TYPE, "video/mp4");
+    insert(out, header::ACCEPT_RANGES, "bytes");
+    insert(out, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", plan.file_name()));
+    if !plan.gaps().is_empty() {
+        let named = plan.gaps().iter().take(MOST_GAPS);
+        let spans: Vec<String> = named.map(|g| format!("{}-{}", g.start.millis(), g.end.millis())).collect();
+        insert(out, GAPS, &spans.join(", "));
+    }
+    let wanted = match select(headers, plan.etag(), total_bytes) {
+        Selection::Whole => 0..total_bytes,
+        Selection::Part(part) => {
+            insert(out, header::CONTENT_RANGE, &format!("bytes {}-{}/{total_bytes}", part.start, part.end - 1));
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            part
+        }
+        Selection::Unsatisfiable => return Ok(unsatisfiable(total_bytes)),
+    };
+    response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(wanted.end - wanted.start));
+    if method != Method::HEAD {
+        *response.body_mut() = Body::from_stream(bytes_of(node.clone(), plan, wanted));
+    }
+    Ok(response)
+}
+
+type Piece = Result<Bytes, std::io::Error>;
+
+fn failed(error: impl std::fmt::Display) -> std::io::Error {
+    // The length was promised, so all that is left is to break off; players resume with a range request.
+    tracing::warn!(%error, "an export broke off");
+    std::io::Error::other("broken off")
+}
+
+/// The bytes `range` of the file. The object after the one being sent is already asked for.
+fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl stream::Stream<Item = Piece> + Send {
+    let opener = node.clone();
+    let slices = Walk { plan: plan.clone(), at: range.start, end: range.end };
+    let tables = Arc::new(tokio::sync::Mutex::new(TableSet::new()));
+    stream::iter(slices)
+        .map(move |slice| {
+            let (node, plan, tables) = (opener.clone(), plan.clone(), tables.clone());
+            async move {
+                let pieces: ByteStream = match slice {
+                    Slice::Bytes(bytes) => stream::once(async { Ok(bytes) }).boxed(),
+                    Slice::Tables(piece) => {
+                        let bytes = render(&node, &plan, &piece, &tables).await?;
+                        stream::once(async { Ok(bytes) }).boxed()
+                    }
+                    Slice::Object { key, range } => object_range(&node.store, key, range).await.map_err(failed)?,
+                };
+                Ok::<_, std::io::Error>(pieces.map_err(failed))
+            }
+        })
+        .buffered(2)
+        .try_flatten()
+}
+
+async fn render(
+    node: &Node,
+    plan: &ExportPlan,
+    piece: &TablePiece,
+    tables: &tokio::sync::Mutex<TableSet>,
+) -> Result<Bytes, std::io::Error> {
+    let mut tables = tables.lock().await;
+    if !plan.can_render(piece, &tables) {
+        tables.clear();
+        let sequences = &piece.sequences;
+        let found = node.index.sample_tables(plan.stream(), sequences.start, sequences.end).await.map_err(failed)?;
+        for (sequence, found) in found {
+            tables.insert(sequence, &found);
+        }
+    }
+    plan.render(piece, &tables).map_err(failed)
+}
+
+/// The slices of a range, one by one, owning the plan.
+struct Walk {
+    plan: Arc<ExportPlan>,
+    at: u64,
+    end: u64,
+}
+
+impl Iterator for Walk {
+    type Item = Slice;
+
+    fn next(&mut self) -> Option<Slice> {
+        let slice = self.plan.slices(self.at..self.end).next()?;
+        self.at += slice.bytes();
+        Some(slice)
+    }
+}
