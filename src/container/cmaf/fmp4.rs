@@ -61,6 +61,8 @@ struct Segment<'a> {
     /// Where the segment begins in the file that absolute offsets count from; known from the first of them.
     origin: Option<u64>,
     samples_left: u32,
+    /// Samples do not share bytes: together they are no longer than the segment.
+    bytes_left: usize,
 }
 
 impl Fmp4Reader {
@@ -92,7 +94,8 @@ impl Fmp4Reader {
     /// # Errors
     /// [`CmafError::Damaged`]; what was read before the damage is in `out`.
     pub fn push_segment(&mut self, bytes: &Bytes, out: &mut Vec<MediaEvent>) -> Result<(), CmafError> {
-        let mut segment = Segment { bytes, origin: None, samples_left: MAX_SAMPLES_PER_SEGMENT };
+        let mut segment =
+            Segment { bytes, origin: None, samples_left: MAX_SAMPLES_PER_SEGMENT, bytes_left: bytes.len() };
         for found in Boxes::top_level(bytes) {
             let found = found?;
             match &found.kind {
@@ -155,7 +158,7 @@ impl Fmp4Reader {
     ) -> Result<(), CmafError> {
         let mut data_end = moof.offset as i64;
         for traf in fragment::read_moof(moof.body)? {
-            let base = segment.base_of(&traf, moof.offset, data_end)?;
+            let base = segment.base_of(&traf, moof, data_end)?;
             let track = self.tracks.iter_mut().find(|t| t.id == traf.track_id);
             data_end = match track {
                 Some(track) => track.take_traf(segment, &traf, base, &mut self.said, out)?,
@@ -171,25 +174,26 @@ impl Fmp4Reader {
 
 impl Segment<'_> {
     /// Where a track fragment's data offsets count from (8.8.7), as a position in the segment.
-    fn base_of(&mut self, traf: &TrackFragment<'_>, moof: usize, data_end: i64) -> Result<i64, CmafError> {
+    fn base_of(&mut self, traf: &TrackFragment<'_>, moof: &BoxRef<'_>, data_end: i64) -> Result<i64, CmafError> {
         let Some(absolute) = traf.base_data_offset else {
-            return Ok(if traf.default_base_is_moof { moof as i64 } else { data_end });
+            return Ok(if traf.default_base_is_moof { moof.offset as i64 } else { data_end });
         };
-        // Absolute offsets count from the beginning of a file of which this segment may be a part. Whoever
-        // writes them means the moof.
-        let origin = *self.origin.get_or_insert_with(|| match usize::try_from(absolute) {
-            Ok(at) if at < self.bytes.len() => 0,
-            _ => absolute.saturating_sub(moof as u64),
-        });
+        // Absolute offsets count from the beginning of a file of which this segment may be a part. Runs that
+        // begin behind the moof's own length count from the moof, so that its place in the file is known.
+        let from_moof = traf.runs.first().and_then(|run| run.data_offset);
+        let from_moof = from_moof.and_then(|o| usize::try_from(o).ok()).is_some_and(|o| o >= moof.whole.len());
+        let in_file = if from_moof { absolute.saturating_sub(moof.offset as u64) } else { 0 };
+        let origin = *self.origin.get_or_insert(in_file);
         let position = absolute.checked_sub(origin).and_then(|p| i64::try_from(p).ok());
         position.ok_or(CmafError::Damaged("a base data offset"))
     }
 
     /// The bytes of a sample, if the segment has them.
-    fn slice(&self, start: i64, bytes: u32) -> Option<Bytes> {
+    fn slice(&mut self, start: i64, bytes: u32) -> Option<Bytes> {
         let start = usize::try_from(start).ok()?;
-        let end = start.checked_add(bytes as usize)?;
-        (end <= self.bytes.len()).then(|| self.bytes.slice(start..end))
+        let end = start.checked_add(bytes as usize).filter(|&end| end <= self.bytes.len())?;
+        self.bytes_left = self.bytes_left.checked_sub(bytes as usize)?;
+        Some(self.bytes.slice(start..end))
     }
 }
 
@@ -291,7 +295,8 @@ impl Track {
             say(&uncarried, said, out);
             carried = false;
         }
-        let always_sync = !matches!(self.entry(defaults.description), Some((_, Entry::Carried(p))) if p.kind() == TrackKind::Video);
+        let always_sync =
+            !matches!(self.entry(defaults.description), Some((_, Entry::Carried(p))) if p.kind() == TrackKind::Video);
         let mut dts = self.start_of(traf)?;
         let mut at = base;
         for run in &traf.runs {
@@ -305,7 +310,7 @@ impl Track {
                     if let Some(data) = segment.slice(at, sample.size) {
                         out.push(self.event(dts, &sample, always_sync, data)?);
                     } else {
-                        // The rest of the run is beyond the end as well.
+                        // The rest of the fragment is beyond the end as well.
                         out.push(MediaEvent::Damage("samples beyond the end of their segment"));
                         carried = false;
                     }

@@ -285,14 +285,43 @@ mod tests {
 
     #[test]
     fn pixels_that_are_not_square_are_shown_as_wide_as_they_are() {
-        let entry = testing::video_entry(b"avc1", 720, 576, &[(b"avcC", testing::AVCC), (b"pasp", &[0, 0, 0, 64, 0, 0, 0, 45])]);
+        let entry = testing::video_entry(
+            b"avc1",
+            720,
+            576,
+            &[(b"avcC", testing::AVCC), (b"pasp", &[0, 0, 0, 64, 0, 0, 0, 45])],
+        );
         assert_eq!(shown_size(VideoParams { width: 720, height: 576 }, &entry), (1024 << 16, 576 << 16));
     }
     use crate::media::track::VideoParams;
 
     #[test]
     fn golden_init_segment() {
-        insta::assert_snapshot!(dump(&init_segment(&testing::h264())), @"");
+        insta::assert_snapshot!(dump(&init_segment(&testing::h264())), @r#"
+        ftyp 24 636d6663 00000000 636d6663 69736f36
+        moov 598
+          mvhd 108 00000000 00000000 00000000 00015f90 00000000 00010000 01000000 00000000 00000000 00010000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000 00000000 00000000 00000000 00000000 00000000 00000000 00000002
+          trak 442
+            tkhd 92 00000003 00000000 00000000 00000001 00000000 00000000 00000000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 00010000 00000000 00000000 00000000 40000000 07800000 04380000
+            mdia 342
+              mdhd 32 00000000 00000000 00000000 00015f90 00000000 55c40000
+              hdlr 38 00000000 00000000 76696465 00000000 00000000 00000000 76696465 6f00
+              minf 264
+                vmhd 20 00000001 00000000 00000000
+                dinf 36
+                  dref 28
+                    url  12 00000001
+                stbl 200
+                  stsd 124
+                    avc1 108
+                      avcC 22 01640028 ffe10002 67640100 0168
+                  stts 16 00000000 00000000
+                  stsc 16 00000000 00000000
+                  stsz 20 00000000 00000000 00000000
+                  stco 16 00000000 00000000
+          mvex 40
+            trex 32 00000000 00000001 00000001 00000000 00000000 00000000
+        "#);
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub const HEADER_UUID: [u8; 16] =
 const VERSION: u32 = 1;
 /// Most bytes of header: 510 tracks take less than half of it.
 const MAX_HEADER_BYTES: usize = 65_536;
+/// Most samples in one object, all parts together: a hundred times what two minutes have.
+const MAX_OBJECT_SAMPLES: usize = 1 << 20;
 /// No media time is as far from 0: three thousand centuries of ticks, with room for sums.
 const MAX_TICKS: i64 = 1 << 59;
 
@@ -99,6 +101,9 @@ pub fn write_segment(
     let header = HeaderOut { version: VERSION, id, discontinuity, anchor, tracks };
     let header = serde_json::to_vec(&header).map_err(|_| CmafError::Unwritable("its header cannot be said in JSON"))?;
 
+    if parts.iter().map(|p| p.table.samples.len()).sum::<usize>() > MAX_OBJECT_SAMPLES {
+        return Err(CmafError::Unwritable("it has more samples than an object holds"));
+    }
     let mut layouts = Vec::with_capacity(parts.len());
     let mut total = 8 + HEADER_UUID.len() + header.len();
     for part in parts {
@@ -127,7 +132,8 @@ pub fn write_segment(
     }
     debug_assert_eq!(out.len(), total, "the size is known before");
     let object_length = out.len() as u64;
-    let segment = Segment { id: id.clone(), discontinuity, anchor, object, object_offset: 0, object_length, tracks: rows };
+    let segment =
+        Segment { id: id.clone(), discontinuity, anchor, object, object_offset: 0, object_length, tracks: rows };
     Ok((out, segment))
 }
 
@@ -206,12 +212,14 @@ pub fn read_segment(key: &ObjectKey, object: &[u8]) -> Result<SegmentWithTables,
     if !well_ordered(&header.tracks) || header.anchor.0.unsigned_abs() > MAX_TICKS as u64 {
         return Err(CmafError::Damaged("the header of a segment object"));
     }
+    let mut samples_left = MAX_OBJECT_SAMPLES;
     let mut tracks = Vec::new();
     let mut tables = Vec::new();
     for HeaderTrack { track, init } in header.tracks {
         let (prft, moof, mdat) = (next(b"prft")?, next(b"moof")?, next(b"mdat")?);
         let payload_at = mdat.offset + mdat.whole.len() - mdat.body.len();
-        let (decode_start, table) = read_fragment(moof.body, payload_at - moof.offset)?;
+        let (decode_start, table) = read_fragment(moof.body, payload_at - moof.offset, samples_left.min(MAX_SAMPLES))?;
+        samples_left -= table.samples.len();
         if table.payload_bytes() != mdat.body.len() as u64 {
             return Err(CmafError::Damaged("a fragment's samples do not fill its mdat"));
         }
@@ -254,8 +262,8 @@ fn read_header(body: &[u8]) -> Result<HeaderIn, CmafError> {
 }
 
 /// DTS of the first sample and the table of a fragment of ours, whose samples begin `data_offset` bytes after
-/// the beginning of its `moof`.
-fn read_fragment(moof: &[u8], data_offset: usize) -> Result<(Ticks, SampleTable), CmafError> {
+/// the beginning of its `moof`, `most` samples at most.
+fn read_fragment(moof: &[u8], data_offset: usize, most: usize) -> Result<(Ticks, SampleTable), CmafError> {
     let damaged = CmafError::Damaged("a fragment of a segment object");
     let fragments = fragment::read_moof(moof)?;
     let [traf] = fragments.as_slice() else { return Err(damaged) };
@@ -265,7 +273,7 @@ fn read_fragment(moof: &[u8], data_offset: usize) -> Result<(Ticks, SampleTable)
         && traf.base_data_offset.is_none()
         && run.data_offset.and_then(|o| usize::try_from(o).ok()) == Some(data_offset);
     let count = run.count as usize;
-    if !as_written || count == 0 || count > MAX_SAMPLES || decode_start > MAX_TICKS as u64 {
+    if !as_written || count == 0 || count > most || decode_start > MAX_TICKS as u64 {
         return Err(damaged);
     }
     let mut samples = Vec::with_capacity(count);
@@ -308,8 +316,10 @@ mod tests {
 
     fn small() -> (Vec<u8>, Segment, Vec<SampleTable>) {
         let sample = |size, composition_offset, sync| Sample { size, duration: 3600, composition_offset, sync };
-        let video = SampleTable { samples: vec![sample(5, 3600, true), sample(3, 7200, false), sample(2, -3600, false)] };
-        let audio = SampleTable { samples: vec![Sample { size: 4, duration: 1920, composition_offset: 0, sync: true }; 2] };
+        let video =
+            SampleTable { samples: vec![sample(5, 3600, true), sample(3, 7200, false), sample(2, -3600, false)] };
+        let audio =
+            SampleTable { samples: vec![Sample { size: 4, duration: 1920, composition_offset: 0, sync: true }; 2] };
         let parts = [
             PartInput {
                 track: TrackId::video(1),
@@ -333,7 +343,25 @@ mod tests {
     #[test]
     fn golden_object() {
         let (object, segment, _) = small();
-        insta::assert_snapshot!(dump(&object), @"");
+        insta::assert_snapshot!(dump(&object), @r#"
+        uuid 330 e731b8c175be4951b193e5371363e912 {"version":1,"stream":"sport/uhd-1","run":"019200000000700080000000000000ff","epoch":3,"sequence":41,"start":1409148900500000,"duration_us":120000,"discontinuity":2,"anchor":903600,"tracks":[{"track":"v1","init":"4c94485e0c21ae6c41ce1dfe7b6bface"},{"track":"a2","init":"ca978112ca1bbdcafac231b39a23dc4d"}]}
+        prft 32 01000018 00000001 d7a86664 80000000 00000000 000dc9b0
+        moof 124
+          mfhd 16 00000000 00000029
+          traf 100
+            tfhd 24 00020028 00000001 00000e10 01010000
+            tfdt 20 01000000 00000000 000dbba0
+            trun 48 01000a05 00000003 00000084 02000000 00000005 00000e10 00000003 00001c20 00000002 fffff1f0
+        mdat 18 56565656 56767676 7676
+        prft 32 01000018 00000001 d7a86664 789abb01 00000000 000dbf88
+        moof 100
+          mfhd 16 00000000 00000029
+          traf 76
+            tfhd 28 00020038 00000001 00000780 00000004 02000000
+            tfdt 20 01000000 00000000 000dbf88
+            trun 20 01000001 00000002 0000006c
+        mdat 16 41414141 61616161
+        "#);
         assert_eq!(payload_of(&segment.tracks[0], &object), Some(b"VVVVVvvvvv".as_slice()));
         assert_eq!(payload_of(&segment.tracks[1], &object), Some(b"AAAAaaaa".as_slice()));
         assert_eq!(payload_of(&segment.tracks[1], &object[..object.len() - 1]), None);
@@ -391,7 +419,8 @@ mod tests {
     }
 
     fn any_table() -> impl Strategy<Value = SampleTable> {
-        let sample = (0u32..40, prop_oneof![Just(3600u32), any::<u32>()], prop_oneof![Just(0i32), any::<i32>()], any::<bool>());
+        let sample =
+            (0u32..40, prop_oneof![Just(3600u32), any::<u32>()], prop_oneof![Just(0i32), any::<i32>()], any::<bool>());
         let uniform = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
         (proptest::collection::vec(sample, 1..30), uniform).prop_map(|(samples, (d, z, c, s))| {
             let mut samples: Vec<Sample> = samples

@@ -107,7 +107,9 @@ fn dump_into(bytes: &[u8], depth: usize, text: &mut String) {
         let kind = String::from_utf8_lossy(&found.kind);
         write!(text, "{:indent$}{kind} {}", "", found.whole.len(), indent = depth * 2).unwrap();
         let inner = match &found.kind {
-            b"moov" | b"trak" | b"mdia" | b"minf" | b"dinf" | b"stbl" | b"mvex" | b"moof" | b"traf" | b"edts" => Some(0),
+            b"moov" | b"trak" | b"mdia" | b"minf" | b"dinf" | b"stbl" | b"mvex" | b"moof" | b"traf" | b"edts" => {
+                Some(0)
+            }
             b"stsd" | b"dref" => Some(8),
             b"avc1" => Some(78),
             _ => None,
@@ -118,7 +120,8 @@ fn dump_into(bytes: &[u8], depth: usize, text: &mut String) {
                 dump_into(&found.body[skip..], depth + 1, text);
             }
             None if found.kind == *b"uuid" => {
-                writeln!(text, " {} {}", hex::encode(&found.body[..16]), String::from_utf8_lossy(&found.body[16..])).unwrap();
+                writeln!(text, " {} {}", hex::encode(&found.body[..16]), String::from_utf8_lossy(&found.body[16..]))
+                    .unwrap();
             }
             None => {
                 let words: Vec<String> = found.body.chunks(4).map(hex::encode).collect();
