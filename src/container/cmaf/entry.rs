@@ -125,7 +125,7 @@ fn avc(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
     }
     four_byte_lengths("H.264", lengths)?;
     let name = String::from_utf8_lossy(&entry.kind);
-    let codec_string = format!("{name}.{profile:02x}{compatibility:02x}{level:02x}");
+    let codec_string = format!("{name}.{profile:02X}{compatibility:02X}{level:02X}");
     Ok(video(Codec::H264, codec_string, picture(entry)?))
 }
 
@@ -237,8 +237,9 @@ fn mpeg_audio(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
     let (object_type, specific) = decoder_config(esds)?;
     match object_type {
         0x40 => {
-            let (aac_type, params) = audio_specific_config(specific, stated)?;
-            audio(Codec::Aac, format!("mp4a.40.{aac_type}"), params)
+            let (mpeg4_type, params) = audio_specific_config(specific, stated)?;
+            let codec = if (32..=34).contains(&mpeg4_type) { Codec::MpegAudio } else { Codec::Aac };
+            audio(codec, format!("mp4a.40.{mpeg4_type}"), params)
         }
         0x66..=0x68 => {
             let (_, params) = audio_specific_config(specific, stated)?;
@@ -282,9 +283,10 @@ fn audio_specific_config(bytes: &[u8], stated: AudioParams) -> Result<(u32, Audi
     };
     let core_rate = rate(&mut bits)?;
     let configuration = bits.get(4)?;
-    // Main, LC, SSR, LTP; 5 and 29 are LC with SBR and with SBR and parametric stereo, said in front.
+    // Main, LC, SSR, LTP; 5 and 29 are LC with SBR and with SBR and parametric stereo, said in front; 32 to 34
+    // are MPEG audio of layers I to III.
     let sample_rate = match object_type {
-        1..=4 => core_rate,
+        1..=4 | 32..=34 => core_rate,
         5 | 29 => rate(&mut bits)?,
         other => return Err(CmafError::Unsupported(format!("MPEG-4 audio object type {other}"))),
     };

@@ -16,7 +16,7 @@ use bytes::Bytes;
 
 /// Most samples in one pushed segment, all tracks together.
 const MAX_SAMPLES_PER_SEGMENT: u32 = 500_000;
-/// Media times further from 0 than this (a thousand centuries of ticks) are damage.
+/// Media times further from 0 than this (three thousand years of ticks) are damage.
 const MAX_TICKS: i128 = 1 << 53;
 /// A 32-bit `tfdt` that falls back by 2^32, give or take this much, has wrapped.
 const WRAP_TOLERANCE_SECONDS: i64 = 60;

@@ -42,7 +42,10 @@ fn aac() -> TrackParams {
     testing::all_params().into_iter().find(|p| p.codec_string == "mp4a.40.2").unwrap()
 }
 
-fn samples(events: &[MediaEvent]) -> Vec<(i64, i64, Option<u32>, bool, &[u8])> {
+/// DTS, PTS, duration, sync, bytes.
+type Read<'a> = (i64, i64, Option<u32>, bool, &'a [u8]);
+
+fn samples(events: &[MediaEvent]) -> Vec<Read<'_>> {
     let mut found = Vec::new();
     for event in events {
         if let MediaEvent::Sample(s) = event {
@@ -269,6 +272,11 @@ fn codec_strings_and_sizes() {
     // One dependent substream with Lrs/Rrs: 7.1.
     let dec3 = [0x0c, 0x00, 0x20, 0x0f, 0x02, 0x02];
     assert_eq!(sound(testing::audio_entry(b"ec-3", 2, 48_000, &[(b"dec3", &dec3)])), Some((48_000, 8)));
+    // Object type 34 (escaped): MP3 as MPEG-4 numbers it.
+    let mp3 = testing::audio_entry(b"mp4a", 2, 48_000, &[(b"esds", &testing::esds(0x40, 5, &[0xf8, 0x46, 0x40]))]);
+    let mp3 = params_from_sample_entry(&mp3, None).unwrap();
+    assert_eq!((mp3.codec, mp3.codec_string.as_str()), (crate::media::Codec::MpegAudio, "mp4a.40.34"));
+    assert_eq!(mp3.audio.map(|a| (a.sample_rate, a.channels)), Some((48_000, 2)));
     let mut short_lengths = testing::AVCC.to_vec();
     short_lengths[4] = 0xfd;
     let entry = testing::video_entry(b"avc1", 640, 360, &[(b"avcC", &short_lengths)]);

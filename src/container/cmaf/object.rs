@@ -27,7 +27,7 @@ const VERSION: u32 = 1;
 const MAX_HEADER_BYTES: usize = 65_536;
 /// Most samples in one object, all parts together: a hundred times what two minutes have.
 const MAX_OBJECT_SAMPLES: usize = 1 << 20;
-/// No media time is as far from 0: three thousand centuries of ticks, with room for sums.
+/// No media time is as far from 0: two hundred thousand years of ticks, with room for sums.
 const MAX_TICKS: i64 = 1 << 59;
 
 /// One track's share of a segment to be written.
