@@ -108,6 +108,8 @@ pub struct Segmenter {
     names: BTreeMap<SourceTrack, TrackId>,
     run: Option<Run>,
     wall_hint: Option<(Ticks, UtcUs, WallSource)>,
+    /// Added to all media times of a run whose first would be negative (edit lists do that): `tfdt` has no sign.
+    shift: Ticks,
     broken: bool,
     notes_given: Vec<&'static str>,
 }
@@ -123,6 +125,7 @@ impl Segmenter {
             names: BTreeMap::new(),
             run: None,
             wall_hint: None,
+            shift: Ticks(0),
             broken: true,
             notes_given: Vec::new(),
         }
@@ -169,6 +172,7 @@ impl Segmenter {
         }
         self.run = None;
         self.wall_hint = None;
+        self.shift = Ticks(0);
         self.broken = true;
         self.tracks.retain(|_, q| !q.gone);
         for queue in self.tracks.values_mut() {
@@ -193,7 +197,7 @@ impl Segmenter {
             return;
         };
         let biased = utc.plus_us(run.stated_bias_us);
-        if let Observed::Jump(error_us) = run.clock.observe(media, biased, WallSource::Stated) {
+        if let Observed::Jump(error_us) = run.clock.observe(media + self.shift, biased, WallSource::Stated) {
             out.push(Output::Note(format!(
                 "the source's wall clock jumped by {} ms; a new run begins",
                 error_us / 1000
@@ -203,7 +207,8 @@ impl Segmenter {
         }
     }
 
-    fn sample(&mut self, sample: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
+    fn sample(&mut self, raw: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
+        let sample = &raw;
         let Some(queue) = self.tracks.get_mut(&sample.track) else { return };
         if queue.init_for_next().is_none() {
             return;
@@ -212,9 +217,11 @@ impl Segmenter {
             queue.silent = false;
             self.end_run(out);
         }
-        if self.run.is_none() && !self.try_start(&sample, arrival, now, out) {
+        if self.run.is_none() && !self.try_start(sample, arrival, now, out) {
             return;
         }
+        let shifted = |s: &MediaSample, by: Ticks| MediaSample { dts: s.dts + by, pts: s.pts + by, ..s.clone() };
+        let sample = shifted(&raw, self.shift);
         let Some(run) = &self.run else { return };
         let Some(queue) = self.tracks.get_mut(&sample.track) else { return };
         let is_lead = run.lead == sample.track;
@@ -224,13 +231,13 @@ impl Segmenter {
                 return;
             }
             if is_lead && sample.dts - last > LEAD_GAP {
-                return self.restart_after_gap(sample, arrival, now, out);
+                return self.restart_after_gap(raw, arrival, now, out);
             }
         }
         if !is_lead && self.lead_is_silent(sample.pts) {
             out.push(Output::Note("the video has stopped; the sound goes on without it".into()));
             self.end_run(out);
-            return self.sample(sample, arrival, now, out);
+            return self.sample(raw, arrival, now, out);
         }
         let Some(run) = &mut self.run else { return };
         // Before the run's first picture: leading pictures that nothing can decode, sound of the time before.
@@ -312,26 +319,28 @@ impl Segmenter {
                 bias_us / 1000
             )));
         }
+        self.shift = Ticks((-sample.dts.0).max(0));
+        let anchor = sample.pts + self.shift;
         self.run = Some(Run {
             lead,
-            clock: WallClock::new(sample.pts, start, source),
+            clock: WallClock::new(anchor, start, source),
             stated_bias_us: bias_us,
-            anchor: sample.pts,
+            anchor,
             start,
             cuts: Vec::new(),
             last_gop: Ticks(0),
-            last_sync: sample.pts,
+            last_sync: anchor,
             first_segment: true,
         });
         true
     }
 
     fn restart_after_gap(&mut self, sample: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
-        let resumed = self.run.as_ref().map(|r| (sample.pts, r.clock.utc_of(sample.pts), r.stated_bias_us));
+        let resumed = self.run.as_ref().map(|r| (sample.pts, r.clock.utc_of(sample.pts + self.shift)));
         out.push(Output::Note("the lead track has a gap; a new run begins after it".into()));
         self.end_run(out);
         // The media clock went on through the gap, so it still tells the time.
-        if let Some((media, utc, _)) = resumed {
+        if let Some((media, utc)) = resumed {
             self.wall_hint = Some((media, utc, WallSource::Arrival));
         }
         self.sample(sample, arrival, now, out);
