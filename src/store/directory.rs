@@ -129,9 +129,7 @@ impl ObjectStore for DirectoryStore {
 
     async fn head(&self, key: &ObjectKey) -> Result<u64> {
         let key = key.clone();
-        self.inner
-            .blocking(&self.inner.reads, "head", move |inner| Ok(inner.open_object("head", &key)?.1))
-            .await
+        self.inner.blocking(&self.inner.reads, "head", move |inner| Ok(inner.open_object("head", &key)?.1)).await
     }
 
     async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {
@@ -177,9 +175,10 @@ impl Inner {
         let (inner, permits) = (Arc::clone(self), Arc::clone(permits));
         let ended = move |_| StoreError::new(StoreErrorKind::Other, format!("{what}: its thread ended"));
         let run = async move {
-            let permit = permits.acquire_owned().await.map_err(|_| {
-                StoreError::new(StoreErrorKind::Other, format!("{what}: the store is closed"))
-            })?;
+            let permit = permits
+                .acquire_owned()
+                .await
+                .map_err(|_| StoreError::new(StoreErrorKind::Other, format!("{what}: the store is closed")))?;
             let work = move || {
                 let _permit = permit;
                 job(&inner)
@@ -316,7 +315,7 @@ impl Inner {
 
     /// Creates `folder`, below the root, step by step.
     fn ensure_folder(&self, folder: &Path, what: &str) -> Result<()> {
-        if self.check_folder(folder, what)? {
+        if self.check_folder(folder, what)? && folder.is_dir() {
             return Ok(());
         }
         let below = folder.strip_prefix(&self.root).unwrap_or(Path::new(""));

@@ -179,7 +179,7 @@ impl<S: ObjectStore> ObjectStore for FaultyStore<S> {
             }
             Fault::FailBefore => Err(injected(Operation::Get, "before it happened")),
             Fault::FailAfter => {
-                self.inner.get(key, range).await?;
+                drop(self.inner.get(key, range).await?);
                 Err(injected(Operation::Get, "after it happened"))
             }
             Fault::CutStream => {

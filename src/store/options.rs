@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn secrets_do_not_print() {
         let options: S3Options =
-            serde_json::from_str(r#"{"access_key": "GK1", "secret_key": "hunter2", "endpoint": "http://[::1]:1"}"#).unwrap();
+            serde_json::from_str(r#"{"access_key": "GK1", "secret_key": "hunter2", "endpoint": "http://[::1]:1"}"#)
+                .unwrap();
         assert_eq!(options.secret_key.as_ref().unwrap().expose(), "hunter2");
         let config = options.clone().into_config("bucket", "p");
         assert!(config.path_style, "an endpoint means path style unless said otherwise");
@@ -94,7 +95,8 @@ mod tests {
             secret_key: Some(Secret::new("hunter2")),
             ..S3Options::default()
         };
-        for bad in ["", "data", "file:", "file://host/x", "s3:bucket", "s3://", "s3:///x", "s3://b/../x", "s3://B u/x"] {
+        for bad in ["", "data", "file:", "file://host/x", "s3:bucket", "s3://", "s3:///x", "s3://b/../x", "s3://B u/x"]
+        {
             let error = open(bad, keys()).err().unwrap_or_else(|| panic!("{bad:?} was accepted"));
             assert_eq!(error.kind, StoreErrorKind::Refused, "{bad:?}: {error}");
             assert!(error.message.contains("store."), "{bad:?}: {error}");
