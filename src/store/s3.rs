@@ -255,13 +255,19 @@ impl ObjectStore for S3Store {
         let what = format!("list {prefix}");
         let strange = |why: &str| inner.error(&what, Failure::other(StoreErrorKind::Other, why));
         let mut found = Vec::new();
-        let mut from = after.map(|key| inner.name(key));
+        let full_prefix = format!("{}{prefix}", inner.prefix);
+        // A place outside the prefix is not passed on: Garage then lists nothing instead of starting there.
+        let mut from = match after.map(|key| inner.name(key)) {
+            Some(after) if after.starts_with(&full_prefix) => Some(after),
+            Some(after) if after > full_prefix => return Ok(Vec::new()),
+            _ => None,
+        };
         while found.len() < limit {
             let page = inner
                 .client
                 .list_objects_v2()
                 .bucket(&inner.bucket)
-                .prefix(format!("{}{prefix}", inner.prefix))
+                .prefix(&full_prefix)
                 .set_start_after(from.clone())
                 .max_keys((limit - found.len()).min(PAGE_KEYS) as i32)
                 .send()

@@ -145,7 +145,7 @@ fn parse_content_range(text: &str) -> Option<(u64, u64, Option<u64>)> {
         number => Some(number.parse().ok()?),
     };
     let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-    (last < MAX_OFFSET + 1).then_some((first, last, total))
+    (last <= MAX_OFFSET && total.is_none_or(|total| last < total)).then_some((first, last, total))
 }
 
 #[cfg(test)]
@@ -157,7 +157,17 @@ mod tests {
         assert_eq!(parse_content_range("bytes 0-9/100"), Some((0, 9, Some(100))));
         assert_eq!(parse_content_range("bytes 5-5/*"), Some((5, 5, None)));
         let huge = format!("bytes 0-{}/*", u64::MAX);
-        for bad in ["", "bytes", "bytes */100", "bytes 0-9", "items 0-9/10", "bytes a-9/10", "bytes 0-9/x", &huge] {
+        for bad in [
+            "",
+            "bytes",
+            "bytes */100",
+            "bytes 0-9",
+            "items 0-9/10",
+            "bytes a-9/10",
+            "bytes 0-9/x",
+            "bytes 0-9/9",
+            &huge,
+        ] {
             assert_eq!(parse_content_range(bad), None, "{bad:?}");
         }
     }

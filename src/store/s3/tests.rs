@@ -90,6 +90,8 @@ fn breaking(content: &'static [u8], hang: bool) -> HttpBody {
         if hang {
             std::future::pending::<()>().await;
         }
+        // The server sends what it has before it notices the failure.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         Err(std::io::Error::other("cut"))
     });
     HttpBody::from_stream(futures::stream::iter([Ok(Bytes::from_static(content))]).chain(rest))
