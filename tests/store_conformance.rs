@@ -1,6 +1,7 @@
 //! One suite for every object store: what the port promises, plain and behind a fault injector.
 //!
 //! Each case works below a folder of its own, so all of them can share one store.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, that is how it fails")]
 
 mod support;
 

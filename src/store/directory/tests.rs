@@ -134,7 +134,7 @@ async fn large_folders_are_listed_whole() {
     let mut keys: Vec<_> = (0..2500).map(|number| format!("s/{number:05}")).collect();
     for name in &mut keys {
         let number: usize = name[2..].parse().unwrap();
-        if number % 100 == 0 {
+        if number.is_multiple_of(100) {
             fs::create_dir_all(folder.path().join(&name)).unwrap();
             name.push_str("/x");
         } else if number.is_multiple_of(7) {
