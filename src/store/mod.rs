@@ -1,16 +1,25 @@
 //! The object store: a port, and its two adapters.
 //!
 //! Comes in: keys that cannot leave their root, whole bodies. Goes out: streamed ranges. Every adapter
-//! passes one conformance suite (`store/conformance.rs`), plain and behind a fault injector.
+//! passes one conformance suite (`tests/store_conformance.rs`), plain and behind a fault injector.
+//! Never: overwrites on purpose, media types, SQL, a secret in a message.
 
 use crate::media::ObjectKey;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 pub mod directory;
+pub mod faults;
+pub mod options;
 pub mod s3;
+
+pub use directory::DirectoryStore;
+pub use faults::FaultyStore;
+pub use options::{S3Options, Secret};
+pub use s3::{S3Config, S3Store};
 
 /// What went wrong, by what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +47,20 @@ pub struct StoreError {
     /// The cause.
     #[source]
     pub cause: Option<Arc<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An error of this kind with a sentence for the log, without a cause.
+    pub fn new(kind: StoreErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cause: None }
+    }
+
+    /// The same error with its cause.
+    #[must_use]
+    pub fn because(mut self, cause: impl std::error::Error + Send + Sync + 'static) -> Self {
+        self.cause = Some(Arc::new(cause));
+        self
+    }
 }
 
 /// Whether a put wrote.
@@ -88,6 +111,64 @@ pub trait ObjectStore: Send + Sync + 'static {
 
     /// Whether the store answers, within two seconds.
     async fn ping(&self) -> Result<()>;
+}
+
+#[async_trait::async_trait]
+impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
+    async fn put(&self, key: &ObjectKey, body: Bytes, content_type: &'static str) -> Result<Put> {
+        (**self).put(key, body, content_type).await
+    }
+
+    async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream> {
+        (**self).get(key, range).await
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<u64> {
+        (**self).head(key).await
+    }
+
+    async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {
+        (**self).delete(keys).await
+    }
+
+    async fn list(&self, prefix: &str, after: Option<&ObjectKey>, limit: usize) -> Result<Vec<ObjectInfo>> {
+        (**self).list(prefix, after, limit).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        (**self).ping().await
+    }
+}
+
+/// Opens the store that `url` names: `file:path` (relative to the working directory, or `file:/abs`,
+/// `file:///abs`) or `s3://bucket/prefix`. `s3` is read for the second only. Asks nothing of the network.
+///
+/// # Errors
+/// `Refused` with a sentence for whoever wrote the configuration; for a directory also what the disk says.
+pub fn open(url: &str, s3: S3Options) -> Result<Arc<dyn ObjectStore>> {
+    let refused = |why: String| StoreError::new(StoreErrorKind::Refused, why);
+    if let Some(rest) = url.strip_prefix("file:") {
+        let path = match rest.strip_prefix("//") {
+            Some(absolute) if absolute.starts_with('/') => absolute,
+            Some(_) => return Err(refused("store.url: write file:relative/path or file:///absolute/path".to_owned())),
+            None => rest,
+        };
+        if path.is_empty() {
+            return Err(refused("store.url: file: needs a path, for instance file:data/objects".to_owned()));
+        }
+        return Ok(Arc::new(DirectoryStore::open(Path::new(path))?));
+    }
+    if let Some(rest) = url.strip_prefix("s3://") {
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        return Ok(Arc::new(S3Store::new(s3.into_config(bucket, prefix))?));
+    }
+    // The URL itself stays out of the message: a mistyped one may hold a password.
+    Err(refused("store.url: use file:path or s3://bucket/prefix".to_owned()))
+}
+
+/// Whether any key can start with `prefix`; spares stores the prefixes that are no keys (`../`, `//`).
+pub(crate) fn can_be_prefix(prefix: &str) -> bool {
+    prefix.is_empty() || ObjectKey::parse(prefix.strip_suffix('/').unwrap_or(prefix)).is_some()
 }
 
 /// Reads a whole range into memory; for small objects and tests. At most `range` bytes.
