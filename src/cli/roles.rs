@@ -28,8 +28,8 @@ async fn connect(config: &Config) -> anyhow::Result<Backends> {
             endpoint: s3.endpoint.clone(),
             region: s3.region.clone(),
             access_key: s3.access_key.clone(),
-            secret_key: s3.secret_key.as_ref().map(|s| s.expose().to_owned().into()),
-            path_style: s3.path_style.unwrap_or(s3.endpoint.is_some()),
+            secret_key: s3.secret_key.as_ref().map(|s| store::Secret::new(s.expose())),
+            path_style: s3.path_style,
         },
     )
     .context("the object store cannot be opened; see [store]")?;
