@@ -146,7 +146,8 @@ impl Timeline {
         };
         let time = last + difference(raw, last);
         let (most_ahead, most_back) = match self.pcr_change {
-            Some(PcrChange { announced: true, .. }) if leads => (SECOND, SECOND / 2),
+            // Announced and seen at the PCR: a smaller step will do.
+            Some(PcrChange { announced: true, .. }) => (SECOND, SECOND / 2),
             _ => (JUMP_AHEAD, JUMP_BACK),
         };
         let reached = match self.pcr {

@@ -39,7 +39,6 @@ impl Pmt {
 /// A section with the long header: its fields, and its body without CRC.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Section<'a> {
-    pub table_id: u8,
     /// transport_stream_id or program_number.
     pub id: u16,
     pub version: u8,
@@ -75,7 +74,7 @@ impl<'a> Section<'a> {
         }
         let id = u16::from_be_bytes([id_high, id_low]);
         let crc = u32::from_be_bytes(*crc);
-        Ok(Self { table_id, id, version: version >> 1 & 0x1f, number, last_number, crc, body })
+        Ok(Self { id, version: version >> 1 & 0x1f, number, last_number, crc, body })
     }
 }
 
