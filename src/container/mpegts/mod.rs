@@ -17,6 +17,8 @@ mod section;
 pub use demux::TsDemuxer;
 
 #[cfg(test)]
+mod captures;
+#[cfg(test)]
 pub(crate) mod testkit;
 #[cfg(test)]
 mod tests;

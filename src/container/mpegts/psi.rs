@@ -78,16 +78,20 @@ impl<'a> Section<'a> {
     }
 }
 
+/// Program numbers and the PIDs of their PMTs.
+pub(super) type Programs = Vec<(u16, u16)>;
+
 /// The PAT under way (2.4.4.3): one list of programs out of up to 256 sections.
 #[derive(Debug, Default)]
 pub(super) struct PatCollector {
     version: u8,
-    sections: Vec<Option<(u32, Vec<(u16, u16)>)>>,
+    /// By section_number: CRC and content.
+    sections: Vec<Option<(u32, Programs)>>,
 }
 
 impl PatCollector {
     /// Takes a section. Gives all programs and their PMT PIDs when the table is whole and was not before.
-    pub fn push(&mut self, section: &Section<'_>) -> Option<Vec<(u16, u16)>> {
+    pub fn push(&mut self, section: &Section<'_>) -> Option<Programs> {
         let count = usize::from(section.last_number) + 1;
         if self.version != section.version || self.sections.len() != count {
             self.version = section.version;
