@@ -216,7 +216,8 @@ mod tests {
             let name = partition_name("segments", day_of(start)).unwrap();
             assert_eq!(day_of_name(&name), Some(day_of(start)), "{name}");
         }
-        for bad in ["segments", "segments_2024010", "segments_20241301", "sample_tables_20240101", "segments_２0240101"] {
+        for bad in ["segments", "segments_2024010", "segments_20241301", "sample_tables_20240101", "segments_２0240101"]
+        {
             assert_eq!(day_of_name(bad), None, "{bad}");
         }
     }

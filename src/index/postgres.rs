@@ -3,9 +3,7 @@
 //! Comes in: calls of the port. Goes out: statements; every write is one transaction that holds the stream's row.
 //! Never: an address or a password in an error, a wait without an end, a connection in an unknown state put back.
 
-use super::error::{
-    OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within,
-};
+use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
 use super::partitions::{Partitions, day_end, day_of};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
@@ -118,15 +116,11 @@ impl PostgresIndex {
     pub async fn connect(url: &str) -> Result<Self> {
         let options = PgConnectOptions::from_str(url)
             .map_err(|_| error(IndexErrorKind::Other, "the address of the PostgreSQL index cannot be read"))?
-            .application_name("evertape")
-            .log_slow_statements(log::LevelFilter::Off, Duration::MAX)
-            .log_statements(log::LevelFilter::Off);
+            .application_name("evertape");
         let pool = PgPoolOptions::new()
             .max_connections(MAX_CONNECTIONS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .after_connect(|conn, _| {
-                Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(|_| ()) })
-            })
+            .after_connect(|conn, _| Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(|_| ()) }))
             .connect_lazy_with(options.clone());
         Ok(Self { pool, options, partitions: Partitions::default() })
     }
@@ -669,11 +663,7 @@ async fn find(tx: &mut Transaction<'_, Postgres>, stream: &str, new: &NewRow) ->
 }
 
 /// The extent of the listed segments, none of which starts before `not_before`.
-async fn look_for_extent(
-    tx: &mut Transaction<'_, Postgres>,
-    stream: &str,
-    not_before: i64,
-) -> Result<Option<Extent>> {
+async fn look_for_extent(tx: &mut Transaction<'_, Postgres>, stream: &str, not_before: i64) -> Result<Option<Extent>> {
     let ask = async |tx: &mut Transaction<'_, Postgres>, statement: &'static str, not_before: i64| {
         let found: Option<Option<i64>> =
             sqlx::query_scalar(statement).bind(stream).bind(not_before).fetch_optional(&mut **tx).await?;
@@ -687,4 +677,3 @@ async fn look_for_extent(
     let edge = ask(tx, sql::LAST_END, last.saturating_sub(LONGEST_SEGMENT_US)).await.map_err(&failed)?;
     Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
 }
-

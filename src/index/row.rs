@@ -144,8 +144,8 @@ pub(super) fn deletables(stream: &StreamName, rows: Vec<MarkedColumns>) -> Resul
 pub(super) fn sample_tables(rows: Vec<(i64, Vec<u8>)>) -> Result<Vec<(u64, Vec<SampleTable>)>> {
     rows.into_iter()
         .map(|(sequence, packed)| {
-            let tables = unpack_tables(&packed)
-                .ok_or_else(|| damaged(format_args!("sample tables of segment {sequence}")))?;
+            let tables =
+                unpack_tables(&packed).ok_or_else(|| damaged(format_args!("sample tables of segment {sequence}")))?;
             Ok((from_sql(sequence, "sequence")?, tables))
         })
         .collect()
@@ -164,7 +164,8 @@ pub(super) fn inits(asked: &[InitHash], rows: Vec<(Vec<u8>, String)>) -> Result<
         .into_iter()
         .map(|(hash, params)| {
             let hash = InitHash(hash.try_into().map_err(|_| damaged("hash of an init segment"))?);
-            let params = serde_json::from_str(&params).map_err(|e| damaged(format_args!("init segment {hash}: {e}")))?;
+            let params =
+                serde_json::from_str(&params).map_err(|e| damaged(format_args!("init segment {hash}: {e}")))?;
             Ok(InitInfo { hash, params })
         })
         .collect::<Result<Vec<_>>>()?;

@@ -75,9 +75,10 @@ impl Spans {
                 return Err(damaged(format_args!("duration of the segment at {start}")));
             }
             let span = UtcRange::new(UtcUs(start), UtcUs(start).plus_us(duration_us));
+            let full = self.ranges.len() >= self.limit;
             match self.ranges.last_mut() {
                 Some(last) if span.start.since(last.end) <= self.tolerance_us => last.end = last.end.max(span.end),
-                _ if self.ranges.len() == self.limit => {
+                _ if full => {
                     self.done = true;
                     return Ok(());
                 }

@@ -43,7 +43,8 @@ pub(super) const INSERT_TABLES: &str =
     "insert into sample_tables (stream, sequence, start_utc_us, tables) values ($1, $2, $3, $4)";
 
 /// stream, start, sequence.
-pub(super) const DELETE_SEGMENT: &str = "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3";
+pub(super) const DELETE_SEGMENT: &str =
+    "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3";
 
 /// stream, start, sequence, epoch, run: only when marked, and only that very segment.
 pub(super) const DELETE_MARKED: &str = "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3 \

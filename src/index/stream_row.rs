@@ -10,8 +10,7 @@ use crate::media::{ObjectKey, Segment, StreamName, UtcUs};
 
 /// Columns in the order of `sql::STREAM`: holder, epoch, expiry, next sequence, discontinuity, end of the newest,
 /// first start, live edge.
-pub(super) type StreamColumns =
-    (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+pub(super) type StreamColumns = (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>);
 
 /// One row of `streams`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -106,7 +105,10 @@ impl Existing {
             std::cmp::Ordering::Less => Ok(Verdict::Keep),
             std::cmp::Ordering::Equal => Err(error(
                 IndexErrorKind::Damaged,
-                format!("{} has two segments {} of epoch {}: {} and {}", id.stream, id.sequence, id.epoch, self.object, segment.object),
+                format!(
+                    "{} has two segments {} of epoch {}: {} and {}",
+                    id.stream, id.sequence, id.epoch, self.object, segment.object
+                ),
             )),
         }
     }
