@@ -1,15 +1,22 @@
 //! The time index: a port in terms of windows and segments, and its two adapters.
 //!
 //! Comes in: published segments, windows. Goes out: segments in order. No row id, table or join leaks out.
-//! Every adapter passes one conformance suite (`index/conformance.rs`), plain and behind a fault injector.
+//! Every adapter passes one conformance suite (`tests/index_conformance/`), plain and behind a fault injector.
 
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, ObjectKey, SampleTable, Segment, StreamName, UtcRange, UtcUs};
 use std::sync::Arc;
 
+mod error;
+pub mod faults;
+mod partitions;
 pub mod postgres;
+mod row;
+mod spans;
+mod sql;
 pub mod sqlite;
+mod stream_row;
 
 /// What went wrong, by what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +48,22 @@ pub struct IndexError {
 
 /// Result of an index operation.
 pub type Result<T, E = IndexError> = std::result::Result<T, E>;
+
+/// Opens the index that `url` names: `sqlite:path`, `postgres://…` or `postgresql://…`. Does not migrate it.
+///
+/// # Errors
+/// `Other` for another scheme or an address that cannot be read; whatever opening a SQLite file says.
+pub async fn open(url: &str) -> Result<Arc<dyn Index>> {
+    match url.split_once(':').map(|(scheme, _)| scheme) {
+        Some("sqlite") => Ok(Arc::new(sqlite::SqliteIndex::connect(url).await?)),
+        Some("postgres" | "postgresql") => Ok(Arc::new(postgres::PostgresIndex::connect(url).await?)),
+        // The address is not repeated: it may hold a password.
+        _ => Err(error::error(
+            IndexErrorKind::Other,
+            "the address of the index begins with `sqlite:`, `postgres://` or `postgresql://`",
+        )),
+    }
+}
 
 /// The right to write one stream, until it expires.
 #[derive(Debug, Clone, PartialEq, Eq)]

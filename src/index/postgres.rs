@@ -1,1 +1,679 @@
 //! Time index in PostgreSQL.
+//!
+//! Comes in: calls of the port. Goes out: statements; every write is one transaction that holds the stream's row.
+//! Never: an address or a password in an error, a wait without an end, a connection in an unknown state put back.
+
+use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
+use super::partitions::{Partitions, day_end, day_of};
+use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
+use super::spans::Spans;
+use super::stream_row::{Existing, StreamColumns, StreamRow, Verdict, fenced, same_stream};
+use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
+use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
+use crate::media::track::{InitInfo, Uncarried};
+use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Transaction};
+use std::ops::{Deref, DerefMut};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Most connections of one process.
+const MAX_CONNECTIONS: u32 = 10;
+
+/// Longest wait for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Longest time for all migrations together, waiting for another's included.
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Rows deleted in one transaction.
+const DELETE_BATCH: usize = 500;
+
+/// How far back `newest` looks at first: nearly always far enough, and one or two partitions.
+const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
+
+/// Version of the schema that this program needs: that of its last migration.
+const SCHEMA_VERSION: i64 = 1;
+
+/// The plan is made for the values: only so are the partitions of other days left out before they are locked.
+const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
+    set plan_cache_mode = force_custom_plan; set jit = off; set timezone = 'UTC'";
+
+const LOCK_STREAM: &str = "select lease_holder, lease_epoch, lease_expires_utc_us, next_sequence, \
+    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us from streams \
+    where stream = $1 for update";
+
+/// stream, first sequence, sequence after the last → bounds of the days, in microseconds; null when none.
+const DAYS: &str = "select min(day_utc_us), max(day_utc_us) from stream_days \
+    where stream = $1 and first_sequence < $3 and last_sequence >= $2";
+
+/// stream, sequence, not before, before → start, epoch, object.
+const BY_SEQUENCE: &str = "select start_utc_us, epoch, object_key from segments \
+    where stream = $1 and sequence = $2 and start_utc_us >= $3 and start_utc_us < $4";
+
+/// stream, day, sequence.
+const NOTE_DAY: &str = "insert into stream_days (stream, day_utc_us, first_sequence, last_sequence) \
+    values ($1, $2, $3, $3) on conflict (stream, day_utc_us) do update set \
+    first_sequence = least(stream_days.first_sequence, excluded.first_sequence), \
+    last_sequence = greatest(stream_days.last_sequence, excluded.last_sequence)";
+
+/// stream, from, to, not before, before → sequence, tables.
+const TABLES: &str = "select sequence, tables from sample_tables where stream = $1 and sequence >= $2 \
+    and sequence < $3 and start_utc_us >= $4 and start_utc_us < $5 order by sequence";
+
+const INITS: &str = "select hash, params from inits where stream = $1 and hash = any($2)";
+
+/// The index in a PostgreSQL database (12 or later).
+pub struct PostgresIndex {
+    pool: PgPool,
+    options: PgConnectOptions,
+    partitions: Partitions,
+}
+
+/// A connection that goes back to the pool only when its work was finished; else it is closed, because nobody
+/// knows what its server is still doing.
+struct Held {
+    conn: PoolConnection<Postgres>,
+    finished: bool,
+}
+
+impl Held {
+    fn finish(&mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.conn.close_on_drop();
+        }
+    }
+}
+
+impl Deref for Held {
+    type Target = PgConnection;
+    fn deref(&self) -> &PgConnection {
+        &self.conn
+    }
+}
+
+impl DerefMut for Held {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.conn
+    }
+}
+
+impl PostgresIndex {
+    /// Prepares at most 10 connections to `url` (`postgres://user:password@host:port/database`). Connects when
+    /// first needed, so that a node starts while its database is away.
+    ///
+    /// # Errors
+    /// `Other` when `url` cannot be read.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|_| error(IndexErrorKind::Other, "the address of the PostgreSQL index cannot be read"))?
+            .application_name("evertape");
+        let pool = PgPoolOptions::new()
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(|conn, _| Box::pin(async move { sqlx::raw_sql(SESSION).execute(conn).await.map(|_| ()) }))
+            .connect_lazy_with(options.clone());
+        Ok(Self { pool, options, partitions: Partitions::default() })
+    }
+
+    async fn connection(&self) -> Result<Held> {
+        let conn = self.pool.acquire().await.map_err(during("connecting to the index"))?;
+        Ok(Held { conn, finished: false })
+    }
+
+    /// One attempt of a publish. `None` when the day's partition has gone since it was seen.
+    async fn try_publish(
+        &self,
+        lease: &Lease,
+        segment: &Segment,
+        new: &NewRow,
+        inits: &[(Vec<u8>, String)],
+    ) -> Result<Option<Published>> {
+        let failed = during("publishing a segment");
+        let stream = segment.id.stream.as_str();
+        let mut conn = self.connection().await?;
+        self.partitions.ensure(&mut conn, new.start_utc_us).await?;
+        let mut tx = conn.begin().await.map_err(&failed)?;
+        let Some(state) = lock_stream(&mut tx, &lease.stream).await?.filter(|s| s.epoch == lease.epoch) else {
+            return Err(fenced(lease));
+        };
+        // Above the highest number there is nothing to look for.
+        let known = segment.id.sequence < state.tail.next_sequence;
+        let existing = if known { find(&mut tx, stream, new).await? } else { None };
+        let replaces = match &existing {
+            None => false,
+            Some(existing) => match existing.weigh(segment)? {
+                Verdict::Keep => {
+                    tx.rollback().await.map_err(&failed)?;
+                    conn.finish();
+                    return Ok(Some(Published::AlreadyThere));
+                }
+                Verdict::Replace => {
+                    for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
+                        let delete = sqlx::query(statement).bind(stream).bind(existing.start.0).bind(new.sequence);
+                        delete.execute(&mut *tx).await.map_err(&failed)?;
+                    }
+                    true
+                }
+            },
+        };
+        for (hash, params) in inits {
+            let insert = sqlx::query(sql::INSERT_INIT).bind(stream).bind(hash).bind(params);
+            insert.execute(&mut *tx).await.map_err(&failed)?;
+        }
+        let insert = sqlx::query(sql::INSERT_SEGMENT)
+            .bind(stream)
+            .bind(new.start_utc_us)
+            .bind(new.sequence)
+            .bind(new.epoch)
+            .bind(&new.run)
+            .bind(new.duration_us)
+            .bind(new.discontinuity)
+            .bind(new.anchor_ticks)
+            .bind(segment.object.as_str())
+            .bind(new.object_offset)
+            .bind(new.object_length)
+            .bind(&new.parts);
+        if let Err(cause) = insert.execute(&mut *tx).await {
+            if is_missing_partition(&cause) {
+                self.partitions.forget(new.start_utc_us);
+                return Ok(None);
+            }
+            return Err(failed(cause));
+        }
+        let insert = sqlx::query(sql::INSERT_TABLES).bind(stream).bind(new.sequence).bind(new.start_utc_us);
+        insert.bind(&new.tables).execute(&mut *tx).await.map_err(&failed)?;
+        let note = sqlx::query(NOTE_DAY).bind(stream).bind(day_of(new.start_utc_us)).bind(new.sequence);
+        note.execute(&mut *tx).await.map_err(&failed)?;
+        let mut state = state.published(segment);
+        if replaces {
+            let not_before = state.extent.map_or(new.start_utc_us, |e| e.first_start.0);
+            state = state.with_extent(look_for_extent(&mut tx, stream, not_before).await?);
+        }
+        write_stream(&mut tx, stream, &state).await?;
+        tx.commit().await.map_err(&failed)?;
+        conn.finish();
+        Ok(Some(Published::Written))
+    }
+
+    /// Drops old partitions now and then. What fails is tried again later: nothing depends on it.
+    async fn sweep_sometimes(&self, conn: &mut PgConnection) -> bool {
+        if !self.partitions.sweep_is_due() {
+            return true;
+        }
+        match self.partitions.sweep(conn).await {
+            Ok(dropped) => {
+                tracing::debug!(dropped, "looked for empty partitions");
+                true
+            }
+            Err(error) => {
+                tracing::debug!(%error, "empty partitions stay for now");
+                false
+            }
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Index for PostgresIndex {
+    async fn migrate(&self) -> Result<()> {
+        within(MIGRATION_TIMEOUT, "migrating the index", async {
+            // A connection of its own: without the limits of the pool, and closed whatever happens, so that the
+            // lock of a failed migration goes with it.
+            let mut conn = self.options.connect().await.map_err(during("migrating the index"))?;
+            let done = migrations().run_direct(None, &mut conn, false).await.map_err(of_migration);
+            let _ = conn.close().await;
+            done
+        })
+        .await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        within(PING_TIMEOUT, "pinging the index", async {
+            let mut conn = self.connection().await?;
+            let version = sqlx::query_scalar(sql::VERSION).fetch_one(&mut *conn).await;
+            let version = version.map_err(during("asking for the schema of the index"))?;
+            conn.finish();
+            check_version(version, SCHEMA_VERSION)
+        })
+        .await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamName>> {
+        within(OPERATION_TIMEOUT, "listing streams", async {
+            let mut conn = self.connection().await?;
+            let names = sqlx::query_scalar(sql::STREAMS).fetch_all(&mut *conn).await;
+            let names = names.map_err(during("listing streams"))?;
+            conn.finish();
+            row::stream_names(names)
+        })
+        .await
+    }
+
+    async fn acquire(&self, stream: &StreamName, holder: &str, now: UtcUs, ttl_us: i64) -> Result<Option<Lease>> {
+        within(OPERATION_TIMEOUT, "taking a lease", async {
+            let failed = during("taking a lease");
+            let mut conn = self.connection().await?;
+            let mut tx = conn.begin().await.map_err(&failed)?;
+            sqlx::query(sql::REGISTER).bind(stream.as_str()).execute(&mut *tx).await.map_err(&failed)?;
+            let state = lock_stream(&mut tx, stream).await?.unwrap_or_default();
+            let lease = state.acquire(stream, holder, now, ttl_us);
+            if let Some(lease) = &lease {
+                sqlx::query(sql::TAKE_LEASE)
+                    .bind(stream.as_str())
+                    .bind(&lease.holder)
+                    .bind(to_sql(lease.epoch, "epoch")?)
+                    .bind(lease.expires.0)
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(&failed)?;
+            }
+            tx.commit().await.map_err(&failed)?;
+            conn.finish();
+            Ok(lease)
+        })
+        .await
+    }
+
+    async fn renew(&self, lease: &Lease, now: UtcUs, ttl_us: i64) -> Result<Lease> {
+        within(OPERATION_TIMEOUT, "renewing a lease", async {
+            let mut conn = self.connection().await?;
+            let renewed = Lease { expires: now.plus_us(ttl_us), ..lease.clone() };
+            let done = sqlx::query(sql::RENEW_LEASE)
+                .bind(lease.stream.as_str())
+                .bind(&lease.holder)
+                .bind(bound(lease.epoch))
+                .bind(renewed.expires.0)
+                .execute(&mut *conn)
+                .await
+                .map_err(during("renewing a lease"))?;
+            conn.finish();
+            if done.rows_affected() == 1 { Ok(renewed) } else { Err(fenced(lease)) }
+        })
+        .await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        within(OPERATION_TIMEOUT, "giving a lease up", async {
+            let mut conn = self.connection().await?;
+            sqlx::query(sql::RELEASE_LEASE)
+                .bind(lease.stream.as_str())
+                .bind(&lease.holder)
+                .bind(bound(lease.epoch))
+                .execute(&mut *conn)
+                .await
+                .map_err(during("giving a lease up"))?;
+            conn.finish();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn tail(&self, stream: &StreamName) -> Result<Tail> {
+        within(OPERATION_TIMEOUT, "reading where a stream stands", async {
+            let mut conn = self.connection().await?;
+            let state = read_stream(&mut conn, stream).await?;
+            conn.finish();
+            Ok(state.unwrap_or_default().tail)
+        })
+        .await
+    }
+
+    async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        same_stream(lease, &segment.segment.id.stream, &segment.segment.object)?;
+        let new = NewRow::of(segment)?;
+        let inits = row::init_columns(inits)?;
+        within(OPERATION_TIMEOUT, "publishing a segment", async {
+            for _ in 0..3 {
+                if let Some(published) = self.try_publish(lease, &segment.segment, &new, &inits).await? {
+                    return Ok(published);
+                }
+            }
+            Err(error(IndexErrorKind::Unavailable, "publishing a segment: its partition is dropped again and again"))
+        })
+        .await
+    }
+
+    async fn window(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Segment>> {
+        if window.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        within(OPERATION_TIMEOUT, "reading a window", async {
+            let mut conn = self.connection().await?;
+            let rows: Vec<SegmentColumns> = sqlx::query_as(sql::WINDOW)
+                .bind(stream.as_str())
+                .bind(window.end.0)
+                .bind(window.start.plus_us(-LONGEST_SEGMENT_US).0)
+                .bind(window.start.0)
+                .bind(after.map_or(-1, bound))
+                .bind(rows_limit(limit))
+                .fetch_all(&mut *conn)
+                .await
+                .map_err(during("reading a window"))?;
+            conn.finish();
+            row::segments(stream, rows)
+        })
+        .await
+    }
+
+    async fn newest(&self, stream: &StreamName, before: UtcUs, count: usize) -> Result<Vec<Segment>> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        within(OPERATION_TIMEOUT, "reading the newest segments", async {
+            let mut conn = self.connection().await?;
+            let mut rows: Vec<SegmentColumns> = Vec::new();
+            if let Some(extent) = read_stream(&mut conn, stream).await?.and_then(|s| s.extent) {
+                let high = before.min(extent.live_edge);
+                let mut look_back_us = FIRST_LOOK_BACK_US;
+                loop {
+                    let low = high.plus_us(-look_back_us).max(extent.first_start);
+                    rows = sqlx::query_as(sql::NEWEST)
+                        .bind(stream.as_str())
+                        .bind(high.0)
+                        .bind(low.0)
+                        .bind(rows_limit(count))
+                        .fetch_all(&mut *conn)
+                        .await
+                        .map_err(during("reading the newest segments"))?;
+                    if rows.len() >= count || low == extent.first_start {
+                        break;
+                    }
+                    look_back_us = look_back_us.saturating_mul(8);
+                }
+            }
+            conn.finish();
+            row::newest(stream, rows)
+        })
+        .await
+    }
+
+    async fn sample_tables(&self, stream: &StreamName, from: u64, to: u64) -> Result<Vec<(u64, Vec<SampleTable>)>> {
+        within(OPERATION_TIMEOUT, "reading sample tables", async {
+            let mut conn = self.connection().await?;
+            let mut rows = Vec::new();
+            if let Some((first, last)) = days(&mut conn, stream.as_str(), bound(from), bound(to)).await? {
+                rows = sqlx::query_as(TABLES)
+                    .bind(stream.as_str())
+                    .bind(bound(from))
+                    .bind(bound(to))
+                    .bind(first)
+                    .bind(last)
+                    .fetch_all(&mut *conn)
+                    .await
+                    .map_err(during("reading sample tables"))?;
+            }
+            conn.finish();
+            row::sample_tables(rows)
+        })
+        .await
+    }
+
+    async fn inits(&self, stream: &StreamName, hashes: &[InitHash]) -> Result<Vec<InitInfo>> {
+        within(OPERATION_TIMEOUT, "reading init segments", async {
+            let mut conn = self.connection().await?;
+            let names: Vec<Vec<u8>> = hashes.iter().map(|h| h.0.to_vec()).collect();
+            let rows = sqlx::query_as(INITS).bind(stream.as_str()).bind(names).fetch_all(&mut *conn).await;
+            let rows = rows.map_err(during("reading init segments"))?;
+            conn.finish();
+            row::inits(hashes, rows)
+        })
+        .await
+    }
+
+    async fn extent(&self, stream: &StreamName) -> Result<Option<Extent>> {
+        within(OPERATION_TIMEOUT, "reading the extent of a stream", async {
+            let mut conn = self.connection().await?;
+            let state = read_stream(&mut conn, stream).await?;
+            conn.finish();
+            Ok(state.and_then(|s| s.extent))
+        })
+        .await
+    }
+
+    async fn ranges(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        tolerance_us: i64,
+        limit: usize,
+    ) -> Result<Vec<UtcRange>> {
+        within(OPERATION_TIMEOUT, "reading ranges", async {
+            let mut conn = self.connection().await?;
+            let extent = read_stream(&mut conn, stream).await?.and_then(|s| s.extent);
+            let mut spans = Spans::new(window, extent, tolerance_us, limit);
+            while let Some(page) = spans.page() {
+                let rows: Vec<(i64, i64, i64)> = sqlx::query_as(sql::SPANS)
+                    .bind(stream.as_str())
+                    .bind(page.before)
+                    .bind(page.not_before)
+                    .bind(page.ends_after)
+                    .bind(page.last_start)
+                    .bind(page.last_sequence)
+                    .bind(page.limit)
+                    .fetch_all(&mut *conn)
+                    .await
+                    .map_err(during("reading ranges"))?;
+                spans.take(&rows)?;
+            }
+            conn.finish();
+            Ok(spans.ranges())
+        })
+        .await
+    }
+
+    async fn set_uncarried(&self, stream: &StreamName, uncarried: &[Uncarried]) -> Result<()> {
+        let tracks = row::to_json(uncarried)?;
+        within(OPERATION_TIMEOUT, "writing what is not recorded", async {
+            let mut conn = self.connection().await?;
+            let done = sqlx::query(sql::SET_UNCARRIED).bind(stream.as_str()).bind(tracks).execute(&mut *conn).await;
+            done.map_err(during("writing what is not recorded"))?;
+            conn.finish();
+            Ok(())
+        })
+        .await
+    }
+
+    async fn uncarried(&self, stream: &StreamName) -> Result<Vec<Uncarried>> {
+        within(OPERATION_TIMEOUT, "reading what is not recorded", async {
+            let mut conn = self.connection().await?;
+            let tracks = sqlx::query_scalar(sql::UNCARRIED).bind(stream.as_str()).fetch_optional(&mut *conn).await;
+            let tracks = tracks.map_err(during("reading what is not recorded"))?;
+            conn.finish();
+            row::uncarried(tracks)
+        })
+        .await
+    }
+
+    async fn mark_expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs, limit: usize) -> Result<u64> {
+        within(OPERATION_TIMEOUT, "marking segments", async {
+            let failed = during("marking segments");
+            let mut conn = self.connection().await?;
+            let mut tx = conn.begin().await.map_err(&failed)?;
+            let mut marked = 0;
+            if let Some(state) = lock_stream(&mut tx, stream).await?
+                && let Some(extent) = state.extent
+            {
+                let done = sqlx::query(sql::MARK)
+                    .bind(stream.as_str())
+                    .bind(now.0)
+                    .bind(extent.first_start.0)
+                    .bind(cutoff.0)
+                    .bind(rows_limit(limit))
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(&failed)?;
+                marked = done.rows_affected();
+                if marked > 0 {
+                    let left = look_for_extent(&mut tx, stream.as_str(), extent.first_start.0).await?;
+                    write_stream(&mut tx, stream.as_str(), &state.with_extent(left)).await?;
+                }
+            }
+            tx.commit().await.map_err(&failed)?;
+            conn.finish();
+            Ok(marked)
+        })
+        .await
+    }
+
+    async fn deletable(&self, stream: &StreamName, marked_before: UtcUs, limit: usize) -> Result<Vec<Deletable>> {
+        within(OPERATION_TIMEOUT, "reading what to delete", async {
+            let mut conn = self.connection().await?;
+            let rows: Vec<MarkedColumns> = sqlx::query_as(sql::DELETABLE)
+                .bind(stream.as_str())
+                .bind(marked_before.0)
+                .bind(rows_limit(limit))
+                .fetch_all(&mut *conn)
+                .await
+                .map_err(during("reading what to delete"))?;
+            conn.finish();
+            row::deletables(stream, rows)
+        })
+        .await
+    }
+
+    async fn delete(&self, segments: &[SegmentId]) -> Result<()> {
+        let failed = during("deleting rows");
+        for batch in segments.chunks(DELETE_BATCH) {
+            within(OPERATION_TIMEOUT, "deleting rows", async {
+                let mut conn = self.connection().await?;
+                let mut tx = conn.begin().await.map_err(&failed)?;
+                for id in batch {
+                    let gone = sqlx::query(sql::DELETE_MARKED)
+                        .bind(id.stream.as_str())
+                        .bind(id.start.0)
+                        .bind(bound(id.sequence))
+                        .bind(bound(id.epoch))
+                        .bind(id.run.0.to_be_bytes().to_vec())
+                        .execute(&mut *tx)
+                        .await
+                        .map_err(&failed)?;
+                    if gone.rows_affected() > 0 {
+                        let delete = sqlx::query(sql::DELETE_TABLES).bind(id.stream.as_str()).bind(id.start.0);
+                        delete.bind(bound(id.sequence)).execute(&mut *tx).await.map_err(&failed)?;
+                    }
+                }
+                tx.commit().await.map_err(&failed)?;
+                conn.finish();
+                Ok(())
+            })
+            .await?;
+        }
+        within(OPERATION_TIMEOUT, "dropping empty partitions", async {
+            let mut conn = self.connection().await?;
+            if self.sweep_sometimes(&mut conn).await {
+                conn.finish();
+            }
+            Ok(())
+        })
+        .await
+        .or(Ok(()))
+    }
+}
+
+fn migrations() -> Migrator {
+    Migrator::with_migrations(vec![Migration::new(
+        SCHEMA_VERSION,
+        "time index".into(),
+        MigrationType::Simple,
+        include_str!("../../migrations/postgres/0001_time_index.sql").into_sql_str(),
+        false,
+    )])
+}
+
+/// "No partition of relation ... found for row": a check violation without a constraint.
+fn is_missing_partition(cause: &sqlx::Error) -> bool {
+    let postgres = cause.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>());
+    postgres.is_some_and(|e| e.code() == "23514" && e.constraint().is_none())
+}
+
+async fn read_stream(conn: &mut PgConnection, stream: &StreamName) -> Result<Option<StreamRow>> {
+    let columns: Option<StreamColumns> = sqlx::query_as(sql::STREAM)
+        .bind(stream.as_str())
+        .fetch_optional(conn)
+        .await
+        .map_err(during("reading a stream's row"))?;
+    columns.map(StreamRow::of).transpose()
+}
+
+async fn lock_stream(tx: &mut Transaction<'_, Postgres>, stream: &StreamName) -> Result<Option<StreamRow>> {
+    let columns: Option<StreamColumns> = sqlx::query_as(LOCK_STREAM)
+        .bind(stream.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(during("locking a stream's row"))?;
+    columns.map(StreamRow::of).transpose()
+}
+
+async fn write_stream(tx: &mut Transaction<'_, Postgres>, stream: &str, state: &StreamRow) -> Result<()> {
+    sqlx::query(sql::WRITE_STREAM)
+        .bind(stream)
+        .bind(to_sql(state.tail.next_sequence, "next sequence")?)
+        .bind(to_sql(state.tail.discontinuity, "discontinuity")?)
+        .bind(state.tail.end.map(|t| t.0))
+        .bind(state.extent.map(|e| e.first_start.0))
+        .bind(state.extent.map(|e| e.live_edge.0))
+        .execute(&mut **tx)
+        .await
+        .map(|_| ())
+        .map_err(during("writing a stream's row"))
+}
+
+/// Bounds of the days on which numbers from `from` to before `to` were published.
+async fn days(conn: &mut PgConnection, stream: &str, from: i64, to: i64) -> Result<Option<(i64, i64)>> {
+    let bounds: (Option<i64>, Option<i64>) = sqlx::query_as(DAYS)
+        .bind(stream)
+        .bind(from)
+        .bind(to)
+        .fetch_one(conn)
+        .await
+        .map_err(during("looking for a sequence"))?;
+    Ok(bounds.0.zip(bounds.1).map(|(first, last)| (first, day_end(last))))
+}
+
+/// The row that has the sequence of `new`, wherever it is.
+async fn find(tx: &mut Transaction<'_, Postgres>, stream: &str, new: &NewRow) -> Result<Option<Existing>> {
+    let Some((first, last)) = days(tx, stream, new.sequence, new.sequence.saturating_add(1)).await? else {
+        return Ok(None);
+    };
+    let found = sqlx::query_as(BY_SEQUENCE)
+        .bind(stream)
+        .bind(new.sequence)
+        .bind(first)
+        .bind(last)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(during("looking for a sequence"))?;
+    found.map(Existing::of).transpose()
+}
+
+/// The extent of the listed segments, none of which starts before `not_before`.
+async fn look_for_extent(tx: &mut Transaction<'_, Postgres>, stream: &str, not_before: i64) -> Result<Option<Extent>> {
+    let ask = async |tx: &mut Transaction<'_, Postgres>, statement: &'static str, not_before: i64| {
+        let found: Option<Option<i64>> =
+            sqlx::query_scalar(statement).bind(stream).bind(not_before).fetch_optional(&mut **tx).await?;
+        Ok(found.flatten())
+    };
+    let failed = during("looking for the extent of a stream");
+    let first = ask(tx, sql::FIRST_START, not_before).await.map_err(&failed)?;
+    let last = ask(tx, sql::LAST_START, not_before).await.map_err(&failed)?;
+    let Some((first, last)) = first.zip(last) else { return Ok(None) };
+    // Whatever ends last starts less than a segment's length before the last start.
+    let edge = ask(tx, sql::LAST_END, last.saturating_sub(LONGEST_SEGMENT_US)).await.map_err(&failed)?;
+    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
+}

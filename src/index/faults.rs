@@ -1,0 +1,249 @@
+//! A fault injector around any index, for tests: calls that fail, answers that get lost, delays.
+//!
+//! Comes in: an index and a script or a seed. Goes out: the same port. The same seed gives the same faults for
+//! the same order of calls. Never: a fault nobody asked for.
+
+use super::error::error;
+use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail};
+use crate::media::segment::{SegmentId, SegmentWithTables};
+use crate::media::track::{InitInfo, Uncarried};
+use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing.
+    None,
+    /// It fails before it reaches the index.
+    Before,
+    /// It is done, but its answer is lost.
+    After,
+    /// It is done after a while.
+    Delay(Duration),
+}
+
+/// Which faults come, of a hundred calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rates {
+    /// Calls in a hundred that fail before the index.
+    pub before_percent: u8,
+    /// Calls in a hundred whose answer is lost.
+    pub after_percent: u8,
+    /// Calls in a hundred that are delayed.
+    pub delay_percent: u8,
+    /// By how much.
+    pub delay: Duration,
+}
+
+#[derive(Debug)]
+struct Plan {
+    script: VecDeque<Fault>,
+    random: Option<(u64, Rates)>,
+    out: bool,
+    injected: u64,
+}
+
+/// An index with faults. Its clones share one plan.
+pub struct FaultyIndex<I: ?Sized> {
+    plan: Arc<Mutex<Plan>>,
+    inner: Arc<I>,
+}
+
+impl<I: ?Sized> Clone for FaultyIndex<I> {
+    fn clone(&self) -> Self {
+        Self { plan: self.plan.clone(), inner: self.inner.clone() }
+    }
+}
+
+impl<I: Index + ?Sized> FaultyIndex<I> {
+    /// The faults of `script`, one for each call; none after its end.
+    pub fn scripted(inner: Arc<I>, script: impl IntoIterator<Item = Fault>) -> Self {
+        Self::with(inner, script.into_iter().collect(), None)
+    }
+
+    /// Faults at random, by `seed`.
+    pub fn seeded(inner: Arc<I>, seed: u64, rates: Rates) -> Self {
+        Self::with(inner, VecDeque::new(), Some((seed, rates)))
+    }
+
+    fn with(inner: Arc<I>, script: VecDeque<Fault>, random: Option<(u64, Rates)>) -> Self {
+        let plan = Plan { script, random, out: false, injected: 0 };
+        Self { plan: Arc::new(Mutex::new(plan)), inner }
+    }
+
+    /// Cuts the index off (every call fails before it), or connects it again.
+    pub fn set_out(&self, out: bool) {
+        self.plan().out = out;
+    }
+
+    /// No more faults from now on.
+    pub fn heal(&self) {
+        let mut plan = self.plan();
+        plan.script.clear();
+        plan.random = None;
+        plan.out = false;
+    }
+
+    /// Faults that happened so far.
+    pub fn injected(&self) -> u64 {
+        self.plan().injected
+    }
+
+    fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn call<T>(&self, name: &str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
+        let fault = self.plan().next();
+        match fault {
+            Fault::None => call.await,
+            Fault::Before => Err(injected(name, "did not reach the index")),
+            Fault::After => {
+                call.await?;
+                Err(injected(name, "was done, its answer is lost"))
+            }
+            Fault::Delay(time) => {
+                tokio::time::sleep(time).await;
+                call.await
+            }
+        }
+    }
+}
+
+fn injected(name: &str, what: &str) -> super::IndexError {
+    error(IndexErrorKind::Unavailable, format!("injected fault: {name} {what}"))
+}
+
+impl Plan {
+    fn next(&mut self) -> Fault {
+        let fault = if self.out {
+            Fault::Before
+        } else if let Some(fault) = self.script.pop_front() {
+            fault
+        } else if let Some((state, rates)) = &mut self.random {
+            rates.pick(next_random(state) % 100)
+        } else {
+            Fault::None
+        };
+        self.injected += u64::from(fault != Fault::None);
+        fault
+    }
+}
+
+impl Rates {
+    fn pick(&self, of_hundred: u64) -> Fault {
+        let before = u64::from(self.before_percent);
+        let after = before + u64::from(self.after_percent);
+        let delay = after + u64::from(self.delay_percent);
+        match of_hundred {
+            n if n < before => Fault::Before,
+            n if n < after => Fault::After,
+            n if n < delay => Fault::Delay(self.delay),
+            _ => Fault::None,
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+fn next_random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[async_trait::async_trait]
+impl<I: Index + ?Sized> Index for FaultyIndex<I> {
+    async fn migrate(&self) -> Result<()> {
+        self.call("migrate", self.inner.migrate()).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        self.call("ping", self.inner.ping()).await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamName>> {
+        self.call("streams", self.inner.streams()).await
+    }
+
+    async fn acquire(&self, stream: &StreamName, holder: &str, now: UtcUs, ttl_us: i64) -> Result<Option<Lease>> {
+        self.call("acquire", self.inner.acquire(stream, holder, now, ttl_us)).await
+    }
+
+    async fn renew(&self, lease: &Lease, now: UtcUs, ttl_us: i64) -> Result<Lease> {
+        self.call("renew", self.inner.renew(lease, now, ttl_us)).await
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<()> {
+        self.call("release", self.inner.release(lease)).await
+    }
+
+    async fn tail(&self, stream: &StreamName) -> Result<Tail> {
+        self.call("tail", self.inner.tail(stream)).await
+    }
+
+    async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.call("publish", self.inner.publish(lease, segment, inits)).await
+    }
+
+    async fn window(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        after: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<Segment>> {
+        self.call("window", self.inner.window(stream, window, after, limit)).await
+    }
+
+    async fn newest(&self, stream: &StreamName, before: UtcUs, count: usize) -> Result<Vec<Segment>> {
+        self.call("newest", self.inner.newest(stream, before, count)).await
+    }
+
+    async fn sample_tables(&self, stream: &StreamName, from: u64, to: u64) -> Result<Vec<(u64, Vec<SampleTable>)>> {
+        self.call("sample_tables", self.inner.sample_tables(stream, from, to)).await
+    }
+
+    async fn inits(&self, stream: &StreamName, hashes: &[InitHash]) -> Result<Vec<InitInfo>> {
+        self.call("inits", self.inner.inits(stream, hashes)).await
+    }
+
+    async fn extent(&self, stream: &StreamName) -> Result<Option<Extent>> {
+        self.call("extent", self.inner.extent(stream)).await
+    }
+
+    async fn ranges(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        tolerance_us: i64,
+        limit: usize,
+    ) -> Result<Vec<UtcRange>> {
+        self.call("ranges", self.inner.ranges(stream, window, tolerance_us, limit)).await
+    }
+
+    async fn set_uncarried(&self, stream: &StreamName, uncarried: &[Uncarried]) -> Result<()> {
+        self.call("set_uncarried", self.inner.set_uncarried(stream, uncarried)).await
+    }
+
+    async fn uncarried(&self, stream: &StreamName) -> Result<Vec<Uncarried>> {
+        self.call("uncarried", self.inner.uncarried(stream)).await
+    }
+
+    async fn mark_expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs, limit: usize) -> Result<u64> {
+        self.call("mark_expired", self.inner.mark_expired(stream, cutoff, now, limit)).await
+    }
+
+    async fn deletable(&self, stream: &StreamName, marked_before: UtcUs, limit: usize) -> Result<Vec<Deletable>> {
+        self.call("deletable", self.inner.deletable(stream, marked_before, limit)).await
+    }
+
+    async fn delete(&self, segments: &[SegmentId]) -> Result<()> {
+        self.call("delete", self.inner.delete(segments)).await
+    }
+}

@@ -1,0 +1,106 @@
+//! Statements that both databases understand word for word.
+//!
+//! `$1` and so on are bound in order. `sequence + 0` keeps the planners from walking a whole stream by its
+//! sequence index where a window of the primary key is meant.
+
+/// stream → the columns of `StreamColumns`.
+pub(super) const STREAM: &str = "select lease_holder, lease_epoch, lease_expires_utc_us, next_sequence, \
+    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us from streams where stream = $1";
+
+/// → names.
+pub(super) const STREAMS: &str = "select stream from streams order by stream";
+
+/// stream: registers it.
+pub(super) const REGISTER: &str = "insert into streams (stream) values ($1) on conflict (stream) do nothing";
+
+/// stream, holder, epoch, expiry: a new holder.
+pub(super) const TAKE_LEASE: &str =
+    "update streams set lease_holder = $2, lease_epoch = $3, lease_expires_utc_us = $4 where stream = $1";
+
+/// stream, holder, epoch, expiry: only while it is the holder's.
+pub(super) const RENEW_LEASE: &str =
+    "update streams set lease_expires_utc_us = $4 where stream = $1 and lease_holder = $2 and lease_epoch = $3";
+
+/// stream, holder, epoch.
+pub(super) const RELEASE_LEASE: &str = "update streams set lease_holder = null, lease_expires_utc_us = null \
+    where stream = $1 and lease_holder = $2 and lease_epoch = $3";
+
+/// stream, next sequence, discontinuity, end of the newest, first start, live edge.
+pub(super) const WRITE_STREAM: &str = "update streams set next_sequence = $2, newest_discontinuity = $3, \
+    newest_end_utc_us = $4, first_start_utc_us = $5, live_edge_utc_us = $6 where stream = $1";
+
+/// stream, hash, params.
+pub(super) const INSERT_INIT: &str =
+    "insert into inits (stream, hash, params) values ($1, $2, $3) on conflict (stream, hash) do nothing";
+
+/// stream, start, sequence, epoch, run, duration, discontinuity, anchor, object, offset, length, parts.
+pub(super) const INSERT_SEGMENT: &str = "insert into segments (stream, start_utc_us, sequence, epoch, run, duration_us, \
+    discontinuity, anchor_ticks, object_key, object_offset, object_length, parts) \
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+
+/// stream, sequence, start, tables.
+pub(super) const INSERT_TABLES: &str =
+    "insert into sample_tables (stream, sequence, start_utc_us, tables) values ($1, $2, $3, $4)";
+
+/// stream, start, sequence.
+pub(super) const DELETE_SEGMENT: &str =
+    "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3";
+
+/// stream, start, sequence, epoch, run: only when marked, and only that very segment.
+pub(super) const DELETE_MARKED: &str = "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3 \
+    and epoch = $4 and run = $5 and marked_utc_us is not null";
+
+/// stream, start, sequence.
+pub(super) const DELETE_TABLES: &str =
+    "delete from sample_tables where stream = $1 and start_utc_us = $2 and sequence = $3";
+
+/// stream, end of the window, start of the window less the longest segment, start of the window, after, limit →
+/// `SegmentColumns`.
+pub(super) const WINDOW: &str = "select sequence, epoch, run, start_utc_us, duration_us, discontinuity, anchor_ticks, \
+    object_key, object_offset, object_length, parts from segments \
+    where stream = $1 and start_utc_us < $2 and start_utc_us >= $3 and start_utc_us + duration_us > $4 \
+    and marked_utc_us is null and sequence + 0 > $5 order by sequence + 0 limit $6";
+
+/// stream, before, not before, limit → `SegmentColumns`, newest first.
+pub(super) const NEWEST: &str = "select sequence, epoch, run, start_utc_us, duration_us, discontinuity, anchor_ticks, \
+    object_key, object_offset, object_length, parts from segments \
+    where stream = $1 and start_utc_us < $2 and start_utc_us >= $3 and marked_utc_us is null \
+    order by start_utc_us desc, sequence desc limit $4";
+
+/// stream, before, not before, start of the window, last start read, last sequence read, limit → start, sequence,
+/// duration.
+pub(super) const SPANS: &str = "select start_utc_us, sequence, duration_us from segments \
+    where stream = $1 and start_utc_us < $2 and start_utc_us >= $3 and start_utc_us + duration_us > $4 \
+    and (start_utc_us > $5 or sequence > $6) and marked_utc_us is null order by start_utc_us, sequence limit $7";
+
+/// stream, now, not before, cutoff, limit.
+pub(super) const MARK: &str = "update segments set marked_utc_us = $2 \
+    where stream = $1 and start_utc_us >= $3 and start_utc_us < $4 and (start_utc_us, sequence) in ( \
+    select start_utc_us, sequence from segments where stream = $1 and start_utc_us >= $3 and start_utc_us < $4 \
+    and start_utc_us + duration_us <= $4 and marked_utc_us is null order by start_utc_us, sequence limit $5)";
+
+/// stream, marked before, limit → `MarkedColumns`.
+pub(super) const DELETABLE: &str = "select sequence, epoch, run, start_utc_us, duration_us, object_key from segments \
+    where stream = $1 and marked_utc_us < $2 order by start_utc_us, sequence limit $3";
+
+/// stream, not before → start of the first listed segment.
+pub(super) const FIRST_START: &str = "select start_utc_us from segments \
+    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null order by start_utc_us limit 1";
+
+/// stream, not before → start of the last listed segment.
+pub(super) const LAST_START: &str = "select start_utc_us from segments \
+    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null order by start_utc_us desc limit 1";
+
+/// stream, not before → latest end of the listed segments.
+pub(super) const LAST_END: &str = "select max(start_utc_us + duration_us) from segments \
+    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null";
+
+/// stream, JSON.
+pub(super) const SET_UNCARRIED: &str = "insert into uncarried (stream, tracks) values ($1, $2) \
+    on conflict (stream) do update set tracks = excluded.tracks";
+
+/// stream → JSON.
+pub(super) const UNCARRIED: &str = "select tracks from uncarried where stream = $1";
+
+/// → version of the schema.
+pub(super) const VERSION: &str = "select max(version) from _sqlx_migrations where success";

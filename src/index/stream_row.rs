@@ -1,0 +1,136 @@
+//! What is decided from a stream's row: who holds the lease, what a publish does, where the recording stands.
+//!
+//! Comes in: the row as read under its lock. Goes out: a decision and the row as it is to be written.
+//! Never: SQL, a clock. Both adapters decide here, so they cannot differ.
+
+use super::error::{damaged, error};
+use super::row::from_sql;
+use super::{Extent, IndexError, IndexErrorKind, Lease, Result, Tail};
+use crate::media::{ObjectKey, Segment, StreamName, UtcUs};
+
+/// Columns in the order of `sql::STREAM`: holder, epoch, expiry, next sequence, discontinuity, end of the newest,
+/// first start, live edge.
+pub(super) type StreamColumns = (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+
+/// One row of `streams`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct StreamRow {
+    pub holder: Option<String>,
+    pub epoch: u64,
+    pub expires: Option<UtcUs>,
+    pub tail: Tail,
+    pub extent: Option<Extent>,
+}
+
+/// A row that has the sequence of a segment to be published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Existing {
+    pub start: UtcUs,
+    pub epoch: u64,
+    pub object: String,
+}
+
+/// What a publish has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing: it is there, or one of a higher epoch is.
+    Keep,
+    /// Put it in the place of the existing row.
+    Replace,
+}
+
+impl StreamRow {
+    /// Reads the columns.
+    pub fn of(columns: StreamColumns) -> Result<Self> {
+        let (holder, epoch, expires, next_sequence, discontinuity, end, first_start, live_edge) = columns;
+        Ok(Self {
+            holder,
+            epoch: from_sql(epoch, "lease epoch")?,
+            expires: expires.map(UtcUs),
+            tail: Tail {
+                next_sequence: from_sql(next_sequence, "next sequence")?,
+                discontinuity: from_sql(discontinuity, "discontinuity")?,
+                end: end.map(UtcUs),
+            },
+            extent: match (first_start, live_edge) {
+                (Some(first), Some(edge)) => Some(Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }),
+                (None, None) => None,
+                _ => return Err(damaged("a stream has a first start or a live edge alone")),
+            },
+        })
+    }
+
+    /// The lease that `holder` gets at `now`; `None` while another holds it. The epoch stays when the last
+    /// holder was `holder`, even when its lease lapsed: nobody else wrote in between.
+    pub fn acquire(&self, stream: &StreamName, holder: &str, now: UtcUs, ttl_us: i64) -> Option<Lease> {
+        let epoch = match &self.holder {
+            Some(current) if current == holder => self.epoch,
+            Some(_) if self.expires.is_some_and(|expires| expires > now) => return None,
+            _ => self.epoch.checked_add(1)?,
+        };
+        Some(Lease { stream: stream.clone(), holder: holder.to_owned(), epoch, expires: now.plus_us(ttl_us) })
+    }
+
+    /// The row after `segment` was written. When it replaced another, the extent is not known without
+    /// looking: see [`Self::with_extent`].
+    pub fn published(mut self, segment: &Segment) -> Self {
+        let (start, end) = (segment.id.start, segment.id.end());
+        let next = segment.id.sequence.saturating_add(1);
+        if next >= self.tail.next_sequence {
+            self.tail = Tail { next_sequence: next, discontinuity: segment.discontinuity, end: Some(end) };
+        }
+        self.extent = Some(match self.extent {
+            None => Extent { first_start: start, live_edge: end },
+            Some(old) => Extent { first_start: old.first_start.min(start), live_edge: old.live_edge.max(end) },
+        });
+        self
+    }
+
+    /// The row with another extent.
+    pub fn with_extent(self, extent: Option<Extent>) -> Self {
+        Self { extent, ..self }
+    }
+}
+
+impl Existing {
+    /// What publishing `segment`, of the same sequence, has to do.
+    ///
+    /// # Errors
+    /// `Damaged` for two different segments of one writer with one number: taking either would lose the other.
+    pub fn weigh(&self, segment: &Segment) -> Result<Verdict> {
+        let id = &segment.id;
+        match id.epoch.cmp(&self.epoch) {
+            _ if self.object == segment.object.as_str() => Ok(Verdict::Keep),
+            std::cmp::Ordering::Greater => Ok(Verdict::Replace),
+            std::cmp::Ordering::Less => Ok(Verdict::Keep),
+            std::cmp::Ordering::Equal => Err(error(
+                IndexErrorKind::Damaged,
+                format!(
+                    "{} has two segments {} of epoch {}: {} and {}",
+                    id.stream, id.sequence, id.epoch, self.object, segment.object
+                ),
+            )),
+        }
+    }
+
+    /// From columns: start, epoch, object.
+    pub fn of((start, epoch, object): (i64, i64, String)) -> Result<Self> {
+        Ok(Self { start: UtcUs(start), epoch: from_sql(epoch, "epoch")?, object })
+    }
+}
+
+/// The lease is not the caller's any more.
+pub(super) fn fenced(lease: &Lease) -> IndexError {
+    error(
+        IndexErrorKind::Fenced,
+        format!("{}: the lease of epoch {} is not {}'s any more", lease.stream, lease.epoch, lease.holder),
+    )
+}
+
+/// Checks that a segment is published under the lease of its own stream.
+pub(super) fn same_stream(lease: &Lease, stream: &StreamName, object: &ObjectKey) -> Result<()> {
+    if lease.stream == *stream {
+        return Ok(());
+    }
+    Err(error(IndexErrorKind::Other, format!("{object} is not of the stream {} whose lease is held", lease.stream)))
+}

@@ -1,0 +1,56 @@
+//! One suite for every index: each case on SQLite and PostgreSQL, plain and behind a fault injector.
+
+mod bed;
+mod deletion;
+mod leases;
+mod model;
+mod only;
+#[path = "../support/postgres.rs"]
+mod postgres;
+mod publishing;
+mod reading;
+
+macro_rules! conformance {
+    ($($group:ident::$case:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test] async fn $case() { crate::$group::$case(crate::bed::Bed::sqlite(false).await).await })*
+        }
+        mod on_faulty_sqlite {
+            $(#[tokio::test] async fn $case() { crate::$group::$case(crate::bed::Bed::sqlite(true).await).await })*
+        }
+        mod on_postgres {
+            $(#[tokio::test] async fn $case() { crate::$group::$case(crate::bed::Bed::postgres(false).await).await })*
+        }
+        mod on_faulty_postgres {
+            $(#[tokio::test] async fn $case() { crate::$group::$case(crate::bed::Bed::postgres(true).await).await })*
+        }
+    };
+}
+
+conformance! {
+    leases::one_holder_at_a_time,
+    leases::a_lapsed_lease_is_taken_over_and_the_old_holder_fenced,
+    leases::a_released_lease_is_free_at_once,
+    leases::streams_are_named_from_their_first_lease,
+    publishing::nothing_is_published_without_a_lease,
+    publishing::a_segment_reads_back_whole,
+    publishing::a_replay_changes_nothing,
+    publishing::a_higher_epoch_replaces_and_a_lower_one_does_not,
+    publishing::two_segments_of_one_epoch_and_number_are_an_error,
+    publishing::racing_publishers_leave_the_highest_epoch,
+    publishing::the_tail_follows_the_highest_number,
+    publishing::nonsense_is_refused,
+    reading::an_empty_stream_has_empty_answers,
+    reading::a_window_is_half_open,
+    reading::windows_are_paged_by_number,
+    reading::the_newest_before_a_moment,
+    reading::ranges_are_joined_and_not_cut,
+    reading::init_segments_and_what_is_not_recorded,
+    reading::streams_do_not_mix,
+    reading::wall_time_may_run_backwards,
+    deletion::marked_segments_are_not_listed_but_known,
+    deletion::marking_goes_oldest_first,
+    deletion::only_marked_segments_are_deleted_and_after_their_grace,
+    deletion::a_replacement_is_not_deleted_in_the_place_of_the_old,
+    model::random_operations_agree_with_a_naive_model,
+}
