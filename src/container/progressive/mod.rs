@@ -149,12 +149,7 @@ pub fn head(duration: Ticks, tracks: &[TrackHead<'_>], payload_bytes: u64) -> Re
     head_with(Table::ChunkOffset64, duration, tracks, payload_bytes)
 }
 
-fn head_with(
-    offsets: Table,
-    duration: Ticks,
-    tracks: &[TrackHead<'_>],
-    payload_bytes: u64,
-) -> Result<Head, TooLarge> {
+fn head_with(offsets: Table, duration: Ticks, tracks: &[TrackHead<'_>], payload_bytes: u64) -> Result<Head, TooLarge> {
     let mut moov = Pieces::default();
     moov.append(mvhd(duration, tracks.len() as u32 + 1)?);
     for (index, track) in tracks.iter().enumerate() {

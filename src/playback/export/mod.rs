@@ -201,8 +201,16 @@ impl ExportPlan {
         let head: usize = self.head.iter().map(|(_, p)| if let HeadPiece::Bytes(b) = p { b.len() } else { 0 }).sum();
         let parts: usize = self.tracks.iter().map(|t| of(&t.parts)).sum();
         let keys: usize = self.other_keys.iter().map(|k| k.as_str().len()).sum();
-        size_of::<Self>() + head + parts + keys + of(&self.segments) + of(&self.runs) + of(&self.gaps)
-            + of(&self.head) + of(&self.tracks) + of(&self.other_keys)
+        size_of::<Self>()
+            + head
+            + parts
+            + keys
+            + of(&self.segments)
+            + of(&self.runs)
+            + of(&self.gaps)
+            + of(&self.head)
+            + of(&self.tracks)
+            + of(&self.other_keys)
     }
 
     /// A name for `Content-Disposition`, ASCII without quotes, spaces or slashes, for instance

@@ -113,10 +113,7 @@ impl Shown {
         if shown_from > 0 {
             edits.push(Edit { duration: Ticks(shown_from), media_time: None });
         }
-        edits.push(Edit {
-            duration: Ticks(shown_to - shown_from),
-            media_time: Some(Ticks(shown_from - first.dts)),
-        });
+        edits.push(Edit { duration: Ticks(shown_to - shown_from), media_time: Some(Ticks(shown_from - first.dts)) });
         let media_duration = Ticks(last.dts + last.total - first.dts);
         Some(Self { track: selection.track, edits, media_duration, kept })
     }

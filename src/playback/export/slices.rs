@@ -163,9 +163,7 @@ impl ExportPlan {
         let track = self.tracks.get(piece.track);
         let first = track.map_or(0, |t| t.part_at(piece.table, piece.bytes.start));
         let parts = track.map(|t| t.parts.as_slice()).unwrap_or_default();
-        let inside = move |index: usize| {
-            track.is_some_and(|t| t.table_offset(piece.table, index) < piece.bytes.end)
-        };
+        let inside = move |index: usize| track.is_some_and(|t| t.table_offset(piece.table, index) < piece.bytes.end);
         parts.iter().enumerate().skip(first).take_while(move |(index, _)| inside(*index))
     }
 
@@ -192,9 +190,9 @@ impl ExportPlan {
         let to = to.min(from + PIECE_BYTES);
         match table {
             Table::SampleToChunk => Some(computed(table, from, to, |index| chunk_entry(track, index))),
-            Table::ChunkOffset => Some(computed(table, from, to, |index| {
-                Some((self.chunk_offset(track, index)? as u32).to_be_bytes())
-            })),
+            Table::ChunkOffset => {
+                Some(computed(table, from, to, |index| Some((self.chunk_offset(track, index)? as u32).to_be_bytes())))
+            }
             Table::ChunkOffset64 => {
                 Some(computed(table, from, to, |index| Some(self.chunk_offset(track, index)?.to_be_bytes())))
             }
@@ -237,12 +235,7 @@ impl ExportPlan {
 }
 
 /// Bytes `from..to` of a table whose entries need no sample table.
-fn computed<const N: usize>(
-    table: Table,
-    from: u64,
-    to: u64,
-    entry: impl Fn(usize) -> Option<[u8; N]>,
-) -> Slice {
+fn computed<const N: usize>(table: Table, from: u64, to: u64, entry: impl Fn(usize) -> Option<[u8; N]>) -> Slice {
     let size = table.entry_bytes();
     let first = from / size;
     let last = to.div_ceil(size);

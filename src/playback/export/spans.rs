@@ -56,12 +56,7 @@ fn clip(window: UtcRange, chunk: &[Segment], first: usize) -> Option<Span> {
     let end_utc = window.end.min(tail.id.end());
     let end = tail.media_of(end_utc);
     let utc = UtcRange::new(start.1, end_utc);
-    (end > start.0 && !utc.is_empty()).then(|| Span {
-        segments: first..first + chunk.len(),
-        start: start.0,
-        end,
-        utc,
-    })
+    (end > start.0 && !utc.is_empty()).then(|| Span { segments: first..first + chunk.len(), start: start.0, end, utc })
 }
 
 /// One track's part of a segment, with where it comes from.
@@ -110,7 +105,8 @@ pub(super) fn start_zone(span: &Span, parts: &[PartRef<'_>]) -> Range<usize> {
         if found && p.part.presentation_start.0 >= span.start.0 + REORDER_TICKS {
             break;
         }
-        found |= p.decodable();
+        // Sound is not needed from before: the zone reaches on to the part that sounds at the start or after it.
+        found |= p.decodable() && (p.part.track.kind == TrackKind::Video || p.presentation_end() > span.start);
         to += 1;
     }
     from..to

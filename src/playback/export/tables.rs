@@ -152,17 +152,13 @@ pub(super) fn time_to_sample(samples: &[Sample], total: i64, entries: u32) -> Op
 /// The `entries` entries of `ctts`.
 pub(super) fn composition_offsets(samples: &[Sample], entries: u32) -> Option<Vec<u8>> {
     let runs = runs(samples.iter().map(|s| s.composition_offset));
-    (runs.len() == entries as usize)
-        .then(|| runs.into_iter().flat_map(|(n, offset)| pair(n, offset as u32)).collect())
+    (runs.len() == entries as usize).then(|| runs.into_iter().flat_map(|(n, offset)| pair(n, offset as u32)).collect())
 }
 
 /// The `entries` entries of `stss`; `before` samples precede these.
 pub(super) fn sync_samples(samples: &[Sample], before: u32, entries: u32) -> Option<Vec<u8>> {
-    let out: Vec<u8> = (before + 1..)
-        .zip(samples)
-        .filter(|(_, s)| s.sync)
-        .flat_map(|(number, _)| number.to_be_bytes())
-        .collect();
+    let out: Vec<u8> =
+        (before + 1..).zip(samples).filter(|(_, s)| s.sync).flat_map(|(number, _)| number.to_be_bytes()).collect();
     (out.len() == entries as usize * 4).then_some(out)
 }
 
