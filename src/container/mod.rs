@@ -9,6 +9,7 @@ use bytes::Bytes;
 pub mod cmaf;
 pub mod codec;
 pub mod mpegts;
+pub mod progressive;
 
 /// Number by which a source knows a track: the PID in MPEG-TS, the `track_ID` in fragmented MP4.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

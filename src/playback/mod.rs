@@ -1,1 +1,3 @@
 //! Answers: URL grammar, window, presentation plan, playlists, the virtual MP4.
+
+pub mod export;
