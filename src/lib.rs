@@ -16,6 +16,8 @@
 //! | formats (pure) | [`container`], [`manifest`] |
 //! | vocabulary (pure) | [`media`] |
 
+pub mod clock;
+pub mod config;
 pub mod container;
 pub mod index;
 pub mod janitor;

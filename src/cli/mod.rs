@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration.
 
 mod logging;
+mod observability;
 mod progress;
 mod roles;
 

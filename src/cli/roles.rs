@@ -95,7 +95,7 @@ async fn serve(config: &Config, backends: &Backends, cancel: CancellationToken) 
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
-        metrics: super::metrics_handle()?,
+        metrics: super::observability::prometheus()?,
     };
     web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;
     Ok(())

@@ -223,9 +223,8 @@ impl Segmenter {
         let shifted = |s: &MediaSample, by: Ticks| MediaSample { dts: s.dts + by, pts: s.pts + by, ..s.clone() };
         let sample = shifted(&raw, self.shift);
         let Some(run) = &self.run else { return };
-        let Some(queue) = self.tracks.get_mut(&sample.track) else { return };
         let is_lead = run.lead == sample.track;
-        if let Some(last) = queue.last_dts() {
+        if let Some(last) = self.tracks.get(&sample.track).and_then(TrackQueue::last_dts) {
             if sample.dts <= last {
                 self.note_once("a sample's DTS did not grow; the sample was dropped", out);
                 return;
@@ -247,6 +246,7 @@ impl Segmenter {
             }
         }
         let (track, dts, pts, sync) = (sample.track, sample.dts, sample.pts, sample.sync);
+        let Some(queue) = self.tracks.get_mut(&track) else { return };
         let parameters_change = queue.push(sample);
         if is_lead {
             if let Some(arrival) = arrival {

@@ -69,7 +69,7 @@ impl StreamStatus {
         let bits = self.last_bytes.load(Ordering::Relaxed) as f64 * 8.0;
         let rate = bits / self.last_duration_us.load(Ordering::Relaxed) as f64;
         let trouble = self.publish_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let trouble = trouble.or_else(|| self.source.last_error()).map_or_else(String::new, |e| format!("  ! {e}"));
+        let trouble = trouble.or_else(|| self.source.error()).map_or_else(String::new, |e| format!("  ! {e}"));
         format!(
             "{:<20} {:>6} segments {:>9.1} MB {:>6.2} Mbit/s  {behind}, {} waiting{trouble}",
             self.stream.as_str(),

@@ -163,9 +163,10 @@ impl Session {
         );
         let mut publishing = tokio::spawn(publisher.run(drain.clone(), stop.clone()));
         let renewing = tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone()));
+        let mut finished = false;
         if let Some(source) = source {
             tokio::select! {
-                () = self.follow(source, cancel) => {}
+                ended = self.follow(source, cancel) => finished = ended,
                 _ = &mut publishing => stop.cancel(),
                 () = stop.cancelled() => {}
             }
@@ -191,22 +192,22 @@ impl Session {
         if let Err(error) = self.environment.index.release(&lease).await {
             tracing::warn!(stream = %lease.stream, %error, "the lease could not be released; it lapses by itself");
         }
-        if !cancel.is_cancelled() && self.status.source.finished() {
+        if finished {
             tracing::info!(stream = %lease.stream, "the source has ended; the recording is complete");
             cancel.cancelled().await;
         }
     }
 
-    /// Reads the source until it ends or `cancel`, and spools what is cut, to the last sample.
-    async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) {
+    /// Reads the source until it ends or `cancel`, and spools what is cut, to the last sample. Says whether the
+    /// source ended by itself.
+    async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) -> bool {
         let (sender, mut items) = mpsc::channel(SOURCE_QUEUE);
         let stream = self.status.stream.clone();
-        let context = SourceContext::new(
-            stream.clone(),
-            self.environment.stall,
-            self.environment.segment_seconds,
-            self.status.source.clone(),
-        );
+        let context = SourceContext {
+            stall: self.environment.stall,
+            segment_seconds: self.environment.segment_seconds,
+            ..SourceContext::new(stream.clone(), self.status.source.clone())
+        };
         let source = tokio::spawn(source::run(spec, context, sender, cancel.child_token()));
         let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
         let mut out = Vec::new();
@@ -230,7 +231,9 @@ impl Session {
         drop(items);
         if let Err(error) = source.await {
             tracing::error!(%stream, %error, "the source's task failed");
+            return false;
         }
+        !cancel.is_cancelled()
     }
 
     async fn take(&mut self, output: Output) {

@@ -44,7 +44,18 @@ pub struct TsDemuxer {
     core: Core,
 }
 
+impl Default for TsDemuxer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl TsDemuxer {
+    /// A demuxer for all codecs that are carried.
+    pub fn new() -> Self {
+        Self::with_assemblers(crate::container::codec::assembler)
+    }
+
     /// A demuxer whose elementary streams are put together by what `factory` makes.
     pub fn with_assemblers(factory: fn(Codec, SourceTrack, Option<String>) -> Box<dyn Assembler>) -> Self {
         Self { framer: Framer::default(), core: Core::new(factory) }

@@ -168,6 +168,11 @@ impl ExportPlan {
         plan::make(window, &segments, inits, edge_tables, tracks)
     }
 
+    /// The stream it is of.
+    pub fn stream(&self) -> &StreamName {
+        &self.stream
+    }
+
     /// Size of the file in bytes.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
