@@ -186,6 +186,33 @@ mod tests {
             ],
             ended: true,
         };
-        insta::assert_snapshot!(playlist.to_text(), @"");
+        insta::assert_snapshot!(playlist.to_text(), @r##"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-TARGETDURATION:12
+        #EXT-X-MEDIA-SEQUENCE:41
+        #EXT-X-DISCONTINUITY-SEQUENCE:3
+        #EXT-X-PLAYLIST-TYPE:VOD
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-START:TIME-OFFSET=1.250000,PRECISE=YES
+        #EXT-X-MAP:URI="i1.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:2014-08-27T14:15:00.123Z
+        #EXTINF:6.006000,
+        a.m4s
+        #EXT-X-GAP
+        #EXTINF:6.006000,
+        gap.m4s
+        #EXT-X-MAP:URI="i2.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:2014-08-27T14:15:00.123Z
+        #EXTINF:6.006000,
+        b.m4s
+        #EXT-X-DISCONTINUITY
+        #EXT-X-DISCONTINUITY
+        #EXT-X-MAP:URI="i2.mp4"
+        #EXT-X-PROGRAM-DATE-TIME:2014-08-27T14:15:00.123Z
+        #EXTINF:6.006000,
+        c%20d%0A.m4s
+        #EXT-X-ENDLIST
+        "##);
     }
 }

@@ -153,6 +153,13 @@ mod tests {
                 uri: "v1.m3u8".into(),
             }],
         };
-        insta::assert_snapshot!(playlist.to_text(), @"");
+        insta::assert_snapshot!(playlist.to_text(), @r##"
+        #EXTM3U
+        #EXT-X-VERSION:7
+        #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac",NAME="a'b c",LANGUAGE="e n",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="a%22%0A.m3u8"
+        #EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3500000,CODECS="avc1.640028,mp4a.40.2",RESOLUTION=1920x1080,FRAME-RATE=29.970,AUDIO="aac"
+        v1.m3u8
+        "##);
     }
 }
