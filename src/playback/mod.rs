@@ -1,3 +1,21 @@
 //! Answers: URL grammar, window, presentation plan, playlists, the virtual MP4.
+//!
+//! Comes in: paths and queries from anyone, index rows, `now`. Goes out: typed requests, what to ask the index,
+//! texts of playlists and JSON answers, and how long each may be cached.
+//! Never: I/O, clocks, SQL, HTTP types, logging. Two nodes give byte-identical answers.
+//!
+//! The way of a playlist: [`url::parse`] → [`window::resolve`] → the index → [`plan::Plan::build`] →
+//! [`hls::playlist`].
 
+pub mod cache;
 pub mod export;
+pub mod hls;
+pub mod json;
+mod language;
+pub mod plan;
+pub mod summary;
+pub mod url;
+pub mod window;
+
+#[cfg(test)]
+mod tests;
