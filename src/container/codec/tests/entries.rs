@@ -23,7 +23,7 @@ fn avc1() {
     let stream = video(
         "160x98",
         3,
-        "-c:v libx264 -preset ultrafast -profile:v high -level 3.1 -bf 0 -vf setsar=4/3 -color_primaries bt709 \
+        "-c:v libx264 -preset veryfast -profile:v high -level 3.1 -bf 0 -vf setsar=4/3 -color_primaries bt709 \
          -colorspace bt709 -color_trc bt709 -f h264",
     );
     let params = first_params(Codec::H264, &stream);
@@ -45,7 +45,7 @@ fn avc1() {
 #[test]
 fn hvc1() {
     let stream =
-        video("160x90", 3, "-c:v libx265 -preset ultrafast -vf setsar=4/3 -x265-params log-level=none:sar=4,3 -f hevc");
+        video("160x90", 3, "-c:v libx265 -preset ultrafast -vf setsar=4/3 -x265-params log-level=none -f hevc");
     let params = first_params(Codec::H265, &stream);
     assert!(params.codec_string.starts_with("hvc1.1.6.L"), "{}", params.codec_string);
     assert_eq!(params.video.map(|v| (v.width, v.height)), Some((160, 90)));
@@ -77,7 +77,7 @@ fn mp4a_of_aac_and_mpeg_audio() {
         assert_eq!((params.codec_string.as_str(), sound(&params)), (codec_string, wanted));
         // Bytes, since these have no decoder specific information.
         let esds = memchr::memmem::find(&params.sample_entry, b"esds").unwrap();
-        let decoder = &params.sample_entry[esds + 13..];
+        let decoder = &params.sample_entry[esds + 14..];
         assert_eq!((decoder[0], decoder[1], decoder[2]), (13, object_type, 0x15));
     }
 }

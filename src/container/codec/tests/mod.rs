@@ -114,7 +114,9 @@ fn cut(stream: &[u8], mut size: impl FnMut() -> usize) -> Vec<Pes> {
     let mut rest = stream;
     let mut packets = Vec::new();
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(size().clamp(1, rest.len()));
+        // The first access unit begins in the first packet.
+        let least = if packets.is_empty() { 16 } else { 1 };
+        let (head, tail) = rest.split_at(size().max(least).min(rest.len()));
         let pts = packets.is_empty().then_some(Ticks(0));
         packets.push(Pes { pts, dts: pts, data: head.to_vec() });
         rest = tail;

@@ -108,7 +108,7 @@ fn sample_bytes_are_those_of_an_mp4() {
         let filter = if codec == Codec::H264 { "-bsf:v filter_units=remove_types=7-9" } else { "" };
         let filter = if codec == Codec::Aac { "-bsf:a aac_adtstoasc" } else { filter };
         let bytes = ffmpeg(&format!(
-            "-i {} -c copy {filter} -f mp4 -movflags frag_keyframe+empty_moov+default_base_moof",
+            "-i {} -c copy {filter} -f mp4 -movflags frag_keyframe+delay_moov+default_base_moof",
             path.display()
         ));
         let mut at = 0;
@@ -121,10 +121,26 @@ fn sample_bytes_are_those_of_an_mp4() {
     }
 }
 
+/// A capture begins and ends anywhere: ffprobe counts what has no parameters yet, and cuts off frames; and it counts
+/// second fields, which have no times.
+fn assert_capture(codec: Codec, name: &str, stream: &str) {
+    let (pes, packets) = both(&capture(name), stream, pid(name, stream));
+    let made = assemble(codec, &pes);
+    let damage = damage(&made);
+    let early = damage.iter().filter(|why| why.contains("parameter sets")).count();
+    let late = damage.iter().filter(|why| why.contains("cut off")).count();
+    assert_eq!(damage.len(), early + late, "{damage:?}");
+    let mut timed: Vec<_> = packets.into_iter().filter(|p| p.pts.is_some()).skip(early).collect();
+    timed.truncate(timed.len() - late);
+    assert_packets(codec, &pes, &timed);
+    if codec.kind() == crate::media::TrackKind::Video {
+        assert!(samples(&made).iter().any(|sample| sample.sync));
+    }
+}
+
 #[test]
 fn progressive_capture() {
-    let (pes, packets) = both(&capture("h264-progressive-mp2.ts"), "v:0", pid("h264-progressive-mp2.ts", "v:0"));
-    assert_packets(Codec::H264, &pes, &packets);
+    assert_capture(Codec::H264, "h264-progressive-mp2.ts", "v:0");
 }
 
 fn pid(name: &str, stream: &str) -> u16 {
@@ -147,30 +163,21 @@ fn pid(name: &str, stream: &str) -> u16 {
 
 #[test]
 fn interlaced_captures_give_one_sample_per_frame() {
-    for name in ["h264-broadcast-eac3-dvbsub.ts", "h264-interlaced-ac3.ts"] {
-        let (pes, packets) = both(&capture(name), "v:0", pid(name, "v:0"));
-        assert_packets(Codec::H264, &pes, &packets);
-    }
+    assert_capture(Codec::H264, "h264-broadcast-eac3-dvbsub.ts", "v:0");
+    assert_capture(Codec::H264, "h264-interlaced-ac3.ts", "v:0");
 }
 
 #[test]
 fn mpeg2_capture() {
-    let name = "mpeg2video-mp2.ts";
-    let (pes, packets) = both(&capture(name), "v:0", pid(name, "v:0"));
-    assert_packets(Codec::Mpeg2Video, &pes, &packets);
+    assert_capture(Codec::Mpeg2Video, "mpeg2video-mp2.ts", "v:0");
 }
 
 #[test]
 fn audio_of_captures() {
-    for (name, codec) in [
-        ("h264-progressive-mp2.ts", Codec::MpegAudio),
-        ("mpeg2video-mp2.ts", Codec::MpegAudio),
-        ("h264-broadcast-eac3-dvbsub.ts", Codec::Eac3),
-        ("h264-interlaced-ac3.ts", Codec::Ac3),
-    ] {
-        let (pes, packets) = both(&capture(name), "a:0", pid(name, "a:0"));
-        assert_packets(codec, &pes, &packets);
-    }
+    assert_capture(Codec::MpegAudio, "h264-progressive-mp2.ts", "a:0");
+    assert_capture(Codec::MpegAudio, "mpeg2video-mp2.ts", "a:0");
+    assert_capture(Codec::Eac3, "h264-broadcast-eac3-dvbsub.ts", "a:0");
+    assert_capture(Codec::Ac3, "h264-interlaced-ac3.ts", "a:0");
 }
 
 /// With all times but the first taken away, frame rate and display order give the same times.
