@@ -129,12 +129,38 @@ fn assert_capture(codec: Codec, name: &str, stream: &str) {
     let damage = damage(&made);
     let early = damage.iter().filter(|why| why.contains("parameter sets")).count();
     let late = damage.iter().filter(|why| why.contains("cut off")).count();
-    assert_eq!(damage.len(), early + late, "{damage:?}");
-    let mut timed: Vec<_> = packets.into_iter().filter(|p| p.pts.is_some()).skip(early).collect();
-    timed.truncate(timed.len() - late);
+    let holes = damage.iter().filter(|why| why.contains("lost bytes")).count();
+    assert_eq!(damage.len(), early + late + holes, "{damage:?}");
+    assert!(holes <= pes.iter().filter(|pes| pes.damaged).count());
+    let given: std::collections::BTreeSet<_> = samples(&made).iter().map(|sample| sample.dts.0).collect();
+    let mut timed: Vec<_> = packets.into_iter().filter(|p| p.pts.is_some()).collect();
+    let all = timed.len();
+    timed.retain(|packet| packet.dts.or(packet.pts).is_some_and(|dts| given.contains(&dts)));
+    assert!(all - timed.len() <= early + late + holes, "{} of {all} are missing: {damage:?}", all - timed.len());
     assert_packets(codec, &pes, &timed);
     if codec.kind() == crate::media::TrackKind::Video {
         assert!(samples(&made).iter().any(|sample| sample.sync));
+    }
+}
+
+/// This capture lacks 13 TS packets of sound. ffprobe glues the frame with the hole to the next; here the frame with the
+/// hole is gone, and the one before where the hole took the header that would have confirmed it.
+#[test]
+fn losses_in_a_capture_cost_two_frames_at_most() {
+    let name = "h264-broadcast-eac3-dvbsub.ts";
+    let (pes, packets) = both(&capture(name), "a:0", pid(name, "a:0"));
+    let holes = packets.iter().filter(|packet| packet.bytes > 512).count();
+    assert_eq!(pes.iter().filter(|pes| pes.damaged).count(), holes);
+    let made = assemble(Codec::Eac3, &pes);
+    let found = samples(&made);
+    // The last frame is cut off.
+    assert!((packets.len() - 1 - holes..packets.len()).contains(&found.len()), "{}", found.len());
+    assert!(found.iter().all(|sample| sample.data.len() == 512 && sample.data.starts_with(&[0x0b, 0x77])));
+    assert_eq!(params(&made).len(), 1);
+    // After a hole times may be early, until the next packet states one.
+    for pes in pes[..pes.len() - 1].iter().filter(|pes| !pes.damaged && pes.data.starts_with(&[0x0b, 0x77])) {
+        let stated = pes.pts.unwrap().0;
+        assert!(found.iter().any(|sample| sample.pts.0.abs_diff(stated) <= 2), "{stated}");
     }
 }
 
@@ -176,7 +202,6 @@ fn mpeg2_capture() {
 fn audio_of_captures() {
     assert_capture(Codec::MpegAudio, "h264-progressive-mp2.ts", "a:0");
     assert_capture(Codec::MpegAudio, "mpeg2video-mp2.ts", "a:0");
-    assert_capture(Codec::Eac3, "h264-broadcast-eac3-dvbsub.ts", "a:0");
     assert_capture(Codec::Ac3, "h264-interlaced-ac3.ts", "a:0");
 }
 
