@@ -353,15 +353,13 @@ impl AudioSyntax for Ac3 {
                     });
                 }
             }
-        } else if let Some(pending) = &mut self.pending {
-            if pending.first_set {
-                if header.kind != Kind::Dependent {
-                    if pending.substreams.len() < 8 {
-                        pending.substreams.push(Substream::of(&header));
-                    }
-                } else if let Some(last) = pending.substreams.last_mut() {
-                    last.depend(&header);
+        } else if let Some(pending) = self.pending.as_mut().filter(|pending| pending.first_set) {
+            if header.kind != Kind::Dependent {
+                if pending.substreams.len() < 8 {
+                    pending.substreams.push(Substream::of(&header));
                 }
+            } else if let Some(last) = pending.substreams.last_mut() {
+                last.depend(&header);
             }
         }
         let whole = whole.map(|pending| self.check(pending));

@@ -54,7 +54,7 @@ impl<'a> BitReader<'a> {
             }
         }
         let rest = self.bits(zeros)?;
-        Some((((1u64 << zeros) - 1) as u32).checked_add(rest)?)
+        (((1u64 << zeros) - 1) as u32).checked_add(rest)
     }
 
     /// `ue(v)` that must not exceed `most`.

@@ -222,8 +222,11 @@ fn missing_times_are_computed() {
     }
 }
 
-fn streams() -> &'static [(Codec, Vec<u8>, Vec<Assembled>)] {
-    static STREAMS: OnceLock<Vec<(Codec, Vec<u8>, Vec<Assembled>)>> = OnceLock::new();
+/// A stream, and what it gives as a whole.
+type Made = (Codec, Vec<u8>, Vec<Assembled>);
+
+fn streams() -> &'static [Made] {
+    static STREAMS: OnceLock<Vec<Made>> = OnceLock::new();
     STREAMS.get_or_init(|| {
         let whole = |(codec, bytes): (Codec, Vec<u8>)| {
             let made = assemble(codec, &cut(&bytes, || usize::MAX));
