@@ -12,6 +12,7 @@ mod error;
 pub mod faults;
 mod partitions;
 pub mod postgres;
+mod postgres_rows;
 mod row;
 mod spans;
 mod sql;

@@ -4,10 +4,11 @@
 //! Never: an address or a password in an error, a wait without an end, a connection in an unknown state put back.
 
 use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
-use super::partitions::{Partitions, day_end, day_of};
+use super::partitions::{Partitions, day_of};
+use super::postgres_rows::{days, find, lock_stream, look_for_extent, read_stream, write_stream};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
-use super::stream_row::{Existing, StreamColumns, StreamRow, Verdict, fenced, same_stream};
+use super::stream_row::{Verdict, fenced, same_stream};
 use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
@@ -15,7 +16,7 @@ use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, SqlSafeStr, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, SqlSafeStr};
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::Duration;
@@ -41,18 +42,6 @@ const SCHEMA_VERSION: i64 = 1;
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
     set plan_cache_mode = force_custom_plan; set jit = off; set timezone = 'UTC'";
-
-const LOCK_STREAM: &str = "select lease_holder, lease_epoch, lease_expires_utc_us, next_sequence, \
-    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us from streams \
-    where stream = $1 for update";
-
-/// stream, first sequence, sequence after the last → bounds of the days, in microseconds; null when none.
-const DAYS: &str = "select min(day_utc_us), max(day_utc_us) from stream_days \
-    where stream = $1 and first_sequence < $3 and last_sequence >= $2";
-
-/// stream, sequence, not before, before → start, epoch, object.
-const BY_SEQUENCE: &str = "select start_utc_us, epoch, object_key from segments \
-    where stream = $1 and sequence = $2 and start_utc_us >= $3 and start_utc_us < $4";
 
 /// stream, day, sequence.
 const NOTE_DAY: &str = "insert into stream_days (stream, day_utc_us, first_sequence, last_sequence) \
@@ -195,9 +184,8 @@ impl PostgresIndex {
         let note = sqlx::query(NOTE_DAY).bind(stream).bind(day_of(new.start_utc_us)).bind(new.sequence);
         note.execute(&mut *tx).await.map_err(&failed)?;
         let mut state = state.published(segment);
-        if replaces {
-            let not_before = state.extent.map_or(new.start_utc_us, |e| e.first_start.0);
-            state = state.with_extent(look_for_extent(&mut tx, stream, not_before).await?);
+        if replaces && let Some(bounds) = state.extent {
+            state = state.with_extent(look_for_extent(&mut tx, stream, bounds, false).await?);
         }
         write_stream(&mut tx, stream, &state).await?;
         tx.commit().await.map_err(&failed)?;
@@ -520,7 +508,7 @@ impl Index for PostgresIndex {
                     .map_err(&failed)?;
                 marked = done.rows_affected();
                 if marked > 0 {
-                    let left = look_for_extent(&mut tx, stream.as_str(), extent.first_start.0).await?;
+                    let left = look_for_extent(&mut tx, stream.as_str(), extent, extent.live_edge > cutoff).await?;
                     write_stream(&mut tx, stream.as_str(), &state.with_extent(left)).await?;
                 }
             }
@@ -600,80 +588,4 @@ fn migrations() -> Migrator {
 fn is_missing_partition(cause: &sqlx::Error) -> bool {
     let postgres = cause.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>());
     postgres.is_some_and(|e| e.code() == "23514" && e.constraint().is_none())
-}
-
-async fn read_stream(conn: &mut PgConnection, stream: &StreamName) -> Result<Option<StreamRow>> {
-    let columns: Option<StreamColumns> = sqlx::query_as(sql::STREAM)
-        .bind(stream.as_str())
-        .fetch_optional(conn)
-        .await
-        .map_err(during("reading a stream's row"))?;
-    columns.map(StreamRow::of).transpose()
-}
-
-async fn lock_stream(tx: &mut Transaction<'_, Postgres>, stream: &StreamName) -> Result<Option<StreamRow>> {
-    let columns: Option<StreamColumns> = sqlx::query_as(LOCK_STREAM)
-        .bind(stream.as_str())
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(during("locking a stream's row"))?;
-    columns.map(StreamRow::of).transpose()
-}
-
-async fn write_stream(tx: &mut Transaction<'_, Postgres>, stream: &str, state: &StreamRow) -> Result<()> {
-    sqlx::query(sql::WRITE_STREAM)
-        .bind(stream)
-        .bind(to_sql(state.tail.next_sequence, "next sequence")?)
-        .bind(to_sql(state.tail.discontinuity, "discontinuity")?)
-        .bind(state.tail.end.map(|t| t.0))
-        .bind(state.extent.map(|e| e.first_start.0))
-        .bind(state.extent.map(|e| e.live_edge.0))
-        .execute(&mut **tx)
-        .await
-        .map(|_| ())
-        .map_err(during("writing a stream's row"))
-}
-
-/// Bounds of the days on which numbers from `from` to before `to` were published.
-async fn days(conn: &mut PgConnection, stream: &str, from: i64, to: i64) -> Result<Option<(i64, i64)>> {
-    let bounds: (Option<i64>, Option<i64>) = sqlx::query_as(DAYS)
-        .bind(stream)
-        .bind(from)
-        .bind(to)
-        .fetch_one(conn)
-        .await
-        .map_err(during("looking for a sequence"))?;
-    Ok(bounds.0.zip(bounds.1).map(|(first, last)| (first, day_end(last))))
-}
-
-/// The row that has the sequence of `new`, wherever it is.
-async fn find(tx: &mut Transaction<'_, Postgres>, stream: &str, new: &NewRow) -> Result<Option<Existing>> {
-    let Some((first, last)) = days(tx, stream, new.sequence, new.sequence.saturating_add(1)).await? else {
-        return Ok(None);
-    };
-    let found = sqlx::query_as(BY_SEQUENCE)
-        .bind(stream)
-        .bind(new.sequence)
-        .bind(first)
-        .bind(last)
-        .fetch_optional(&mut **tx)
-        .await
-        .map_err(during("looking for a sequence"))?;
-    found.map(Existing::of).transpose()
-}
-
-/// The extent of the listed segments, none of which starts before `not_before`.
-async fn look_for_extent(tx: &mut Transaction<'_, Postgres>, stream: &str, not_before: i64) -> Result<Option<Extent>> {
-    let ask = async |tx: &mut Transaction<'_, Postgres>, statement: &'static str, not_before: i64| {
-        let found: Option<Option<i64>> =
-            sqlx::query_scalar(statement).bind(stream).bind(not_before).fetch_optional(&mut **tx).await?;
-        Ok(found.flatten())
-    };
-    let failed = during("looking for the extent of a stream");
-    let first = ask(tx, sql::FIRST_START, not_before).await.map_err(&failed)?;
-    let last = ask(tx, sql::LAST_START, not_before).await.map_err(&failed)?;
-    let Some((first, last)) = first.zip(last) else { return Ok(None) };
-    // Whatever ends last starts less than a segment's length before the last start.
-    let edge = ask(tx, sql::LAST_END, last.saturating_sub(LONGEST_SEGMENT_US)).await.map_err(&failed)?;
-    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
 }

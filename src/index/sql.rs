@@ -81,19 +81,19 @@ pub(super) const MARK: &str = "update segments set marked_utc_us = $2 \
 
 /// stream, marked before, limit → `MarkedColumns`.
 pub(super) const DELETABLE: &str = "select sequence, epoch, run, start_utc_us, duration_us, object_key from segments \
-    where stream = $1 and marked_utc_us < $2 order by start_utc_us, sequence limit $3";
+    where stream = $1 and marked_utc_us is not null and marked_utc_us < $2 order by start_utc_us, sequence limit $3";
 
-/// stream, not before → start of the first listed segment.
-pub(super) const FIRST_START: &str = "select start_utc_us from segments \
-    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null order by start_utc_us limit 1";
+/// stream, not before, before → start of the first listed segment.
+pub(super) const FIRST_START: &str = "select start_utc_us from segments where stream = $1 and start_utc_us >= $2 \
+    and start_utc_us < $3 and marked_utc_us is null order by start_utc_us limit 1";
 
-/// stream, not before → start of the last listed segment.
-pub(super) const LAST_START: &str = "select start_utc_us from segments \
-    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null order by start_utc_us desc limit 1";
+/// stream, not before, before → start of the last listed segment.
+pub(super) const LAST_START: &str = "select start_utc_us from segments where stream = $1 and start_utc_us >= $2 \
+    and start_utc_us < $3 and marked_utc_us is null order by start_utc_us desc limit 1";
 
-/// stream, not before → latest end of the listed segments.
-pub(super) const LAST_END: &str = "select max(start_utc_us + duration_us) from segments \
-    where stream = $1 and start_utc_us >= $2 and marked_utc_us is null";
+/// stream, not before, before → latest end of the listed segments.
+pub(super) const LAST_END: &str = "select max(start_utc_us + duration_us) from segments where stream = $1 \
+    and start_utc_us >= $2 and start_utc_us < $3 and marked_utc_us is null";
 
 /// stream, JSON.
 pub(super) const SET_UNCARRIED: &str = "insert into uncarried (stream, tracks) values ($1, $2) \

@@ -331,7 +331,7 @@ impl Index for SqliteIndex {
                 .await
                 .map_err(&failed)?;
             if done.rows_affected() > 0 {
-                let left = look_for_extent(&mut tx, stream.as_str(), extent.first_start.0).await?;
+                let left = look_for_extent(&mut tx, stream.as_str(), extent, extent.live_edge > cutoff).await?;
                 write_stream(&mut tx, stream.as_str(), &state.with_extent(left)).await?;
             }
             tx.commit().await.map_err(&failed)?;
@@ -461,9 +461,10 @@ async fn insert(
     let insert = sqlx::query(sql::INSERT_TABLES).bind(stream).bind(new.sequence).bind(new.start_utc_us);
     insert.bind(&new.tables).execute(&mut *conn).await.map_err(&failed)?;
     let mut state = state.published(segment);
-    if existing.is_some() {
-        let not_before = state.extent.map_or(new.start_utc_us, |e| e.first_start.0);
-        state = state.with_extent(look_for_extent(conn, stream, not_before).await?);
+    if existing.is_some()
+        && let Some(bounds) = state.extent
+    {
+        state = state.with_extent(look_for_extent(conn, stream, bounds, false).await?);
     }
     write_stream(conn, stream, &state).await?;
     Ok(Published::Written)
@@ -483,19 +484,35 @@ async fn write_stream(conn: &mut SqliteConnection, stream: &str, state: &StreamR
         .map_err(during("writing a stream's row"))
 }
 
-/// The extent of the listed segments, none of which starts before `not_before`.
-async fn look_for_extent(conn: &mut SqliteConnection, stream: &str, not_before: i64) -> Result<Option<Extent>> {
-    let first = moment(conn, sql::FIRST_START, stream, not_before).await?;
-    let last = moment(conn, sql::LAST_START, stream, not_before).await?;
-    let Some((first, last)) = first.zip(last) else { return Ok(None) };
+/// The extent of the listed segments, none of which lies outside `bounds`. `edge_stays`: the live edge is known
+/// to be that of `bounds`.
+async fn look_for_extent(
+    conn: &mut SqliteConnection,
+    stream: &str,
+    bounds: Extent,
+    edge_stays: bool,
+) -> Result<Option<Extent>> {
+    let (low, high) = (bounds.first_start.0, bounds.live_edge.0);
+    let Some(first) = moment(conn, sql::FIRST_START, stream, low, high).await? else { return Ok(None) };
+    if edge_stays {
+        return Ok(Some(Extent { first_start: UtcUs(first), ..bounds }));
+    }
+    let last = moment(conn, sql::LAST_START, stream, first, high).await?.unwrap_or(first);
     // Whatever ends last starts less than a segment's length before the last start.
-    let edge = moment(conn, sql::LAST_END, stream, last.saturating_sub(LONGEST_SEGMENT_US)).await?;
+    let edge = moment(conn, sql::LAST_END, stream, last.saturating_sub(LONGEST_SEGMENT_US), high).await?;
     Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
 }
 
-async fn moment(conn: &mut SqliteConnection, statement: &'static str, stream: &str, from: i64) -> Result<Option<i64>> {
-    let found = sqlx::query_scalar(statement).bind(stream).bind(from).fetch_optional(conn).await;
-    let found: Option<Option<i64>> = found.map_err(during("looking for the extent of a stream"))?;
+async fn moment(
+    conn: &mut SqliteConnection,
+    statement: &'static str,
+    stream: &str,
+    not_before: i64,
+    before: i64,
+) -> Result<Option<i64>> {
+    let ask = sqlx::query_scalar(statement).bind(stream).bind(not_before).bind(before);
+    let found: Option<Option<i64>> =
+        ask.fetch_optional(conn).await.map_err(during("looking for the extent of a stream"))?;
     Ok(found.flatten())
 }
 

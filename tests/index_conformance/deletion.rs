@@ -49,6 +49,15 @@ pub async fn marking_goes_oldest_first(bed: Bed) {
     }
     let left: Vec<_> = bed.listed(&name).await.iter().map(|s| s.id.sequence).collect();
     assert_eq!(left, [4, 5], "what ends a second after the cutoff stays");
+    // What ended last is marked first when it started first: the live edge falls back.
+    if bed.exact {
+        let name = stream("overlapping");
+        let lease = bed.lease(&name, "x").await;
+        bed.put(&lease, &segment(&name, 0, 1, 0, 100)).await;
+        bed.put(&lease, &segment(&name, 1, 1, 10, 6)).await;
+        assert_eq!(bed.index.mark_expired(&name, at(100), at(DAY), 1).await.unwrap(), 1);
+        assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(10), live_edge: at(16) }));
+    }
     let first_two = bed.index.deletable(&name, at(DAY + 1), 2).await.unwrap();
     assert_eq!(first_two.iter().map(|d| d.id.sequence).collect::<Vec<_>>(), [0, 1]);
 }

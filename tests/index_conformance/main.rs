@@ -1,5 +1,7 @@
 //! One suite for every index: each case on SQLite and PostgreSQL, plain and behind a fault injector.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 mod bed;
 mod deletion;
 mod leases;

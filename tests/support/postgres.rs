@@ -6,7 +6,7 @@
 //!
 //! `docker run` takes the place of the testcontainers crate here: that one starts a container for each process,
 //! and under nextest every test is a process.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::fs::{File, OpenOptions};
@@ -197,6 +197,7 @@ fn binaries() -> Option<PathBuf> {
 }
 
 /// Runs `server` below a watchdog that ends it five seconds after the last user's lock has gone.
+#[allow(clippy::zombie_processes)] // It outlives this process on purpose.
 fn watch(place: &Place, server: &mut Command) {
     const WATCHDOG: &str = r#"
         folder=$1; shift

@@ -21,6 +21,9 @@ const UNIT_BLOCKS: u32 = 6;
 /// 8 programmes of 9 substreams of a largest frame each, with some air.
 const MAX_UNIT_BYTES: usize = 512 << 10;
 
+/// So many access units after a loss must look like those before.
+const DOUBTFUL_UNITS: u32 = 8;
+
 /// What kind of frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -230,9 +233,22 @@ struct Pending {
 pub(super) struct Ac3 {
     pending: Option<Pending>,
     given: Option<(u32, Vec<Substream>)>,
+    /// Access units to come that may lack frames.
+    doubtful_units: u32,
 }
 
 impl Ac3 {
+    /// Refuses what lacks something against the access unit before, when frames were lost.
+    fn check(&mut self, pending: Pending) -> Result<AudioUnit, &'static str> {
+        let doubtful = self.doubtful_units > 0;
+        self.doubtful_units = self.doubtful_units.saturating_sub(1);
+        let other = self.given.as_ref().is_some_and(|(_, given)| *given != pending.substreams);
+        if doubtful && (other || pending.blocks < UNIT_BLOCKS) {
+            return Err("E-AC-3 access unit cut off");
+        }
+        Ok(self.finish(pending))
+    }
+
     fn finish(&mut self, pending: Pending) -> AudioUnit {
         let samples = pending.blocks * BLOCK_SAMPLES;
         let same =
@@ -337,34 +353,32 @@ impl AudioSyntax for Ac3 {
                     });
                 }
             }
-        } else if let Some(pending) = &mut self.pending {
-            if pending.first_set {
-                if header.kind != Kind::Dependent {
-                    if pending.substreams.len() < 8 {
-                        pending.substreams.push(Substream::of(&header));
-                    }
-                } else if let Some(last) = pending.substreams.last_mut() {
-                    last.depend(&header);
+        } else if let Some(pending) = self.pending.as_mut().filter(|pending| pending.first_set) {
+            if header.kind != Kind::Dependent {
+                if pending.substreams.len() < 8 {
+                    pending.substreams.push(Substream::of(&header));
                 }
+            } else if let Some(last) = pending.substreams.last_mut() {
+                last.depend(&header);
             }
         }
-        let whole = whole.map(|pending| self.finish(pending));
+        let whole = whole.map(|pending| self.check(pending));
         let Some(pending) = &mut self.pending else { return Err("substream without its independent one") };
         if pending.data.len() + bytes.len() > MAX_UNIT_BYTES {
             self.pending = None;
             return Err("E-AC-3 access unit too large");
         }
         pending.data.extend_from_slice(bytes);
-        Ok(whole)
+        whole.transpose()
     }
 
     fn close(&mut self) -> Result<Option<AudioUnit>, &'static str> {
         let Some(pending) = self.pending.take() else { return Ok(None) };
-        // What it lacks against the one before was lost.
-        let lacking = self.given.as_ref().is_some_and(|(_, given)| *given != pending.substreams);
-        if lacking || pending.blocks < UNIT_BLOCKS {
-            return Err("E-AC-3 access unit cut off");
-        }
-        Ok(Some(self.finish(pending)))
+        self.doubtful_units = 1;
+        self.check(pending).map(Some)
+    }
+
+    fn doubt(&mut self) {
+        self.doubtful_units = DOUBTFUL_UNITS;
     }
 }

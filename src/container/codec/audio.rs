@@ -33,6 +33,8 @@ pub(super) trait AudioSyntax: Send {
         bytes: &[u8],
         stated: Option<Ticks>,
     ) -> Result<Option<AudioUnit>, &'static str>;
+    /// Bytes were lost hereabouts.
+    fn doubt(&mut self) {}
     /// The sample being gathered, if it is whole: nothing more belongs to it.
     fn close(&mut self) -> Result<Option<AudioUnit>, &'static str>;
 }
@@ -58,7 +60,10 @@ impl<S: AudioSyntax> AudioAssembler<S> {
                     let made = self.syntax.frame(header, self.scanner.bytes(place), stated);
                     self.give(made, out);
                 }
-                Found::Damage(why) => out.push(Assembled::Damage(why)),
+                Found::Damage(why) => {
+                    self.syntax.doubt();
+                    out.push(Assembled::Damage(why));
+                }
                 Found::Nothing => break,
             }
         }
@@ -99,9 +104,7 @@ impl<S: AudioSyntax> AudioAssembler<S> {
 impl<S: AudioSyntax> Assembler for AudioAssembler<S> {
     fn push(&mut self, pes: PesPayload<'_>, out: &mut Vec<Assembled>) {
         if pes.damaged {
-            // What is whole so far was not hit.
-            self.scan(true, out);
-            self.scanner.clear();
+            self.syntax.doubt();
         }
         self.scanner.push(pes);
         self.scan(false, out);

@@ -15,11 +15,6 @@ impl<'a> BitReader<'a> {
         Self { data, at: 0 }
     }
 
-    /// Bits read so far.
-    pub(super) fn position(&self) -> usize {
-        self.at
-    }
-
     /// `count` bits, 32 at most.
     pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
         let mut value = 0u64;
@@ -59,7 +54,7 @@ impl<'a> BitReader<'a> {
             }
         }
         let rest = self.bits(zeros)?;
-        Some((((1u64 << zeros) - 1) as u32).checked_add(rest)?)
+        (((1u64 << zeros) - 1) as u32).checked_add(rest)
     }
 
     /// `ue(v)` that must not exceed `most`.

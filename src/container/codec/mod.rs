@@ -57,8 +57,8 @@ pub trait Assembler: Send {
 
 /// An assembler for `codec`. Samples carry `track`; parameters carry `language`.
 ///
-/// - Damage is taken to lie before the payload's first byte: what was being gathered is dropped, and so is what
-///   comes before the payload's first access unit. Audio frames of a damaged payload must be confirmed by the next.
+/// - A picture with any byte in a damaged payload is dropped; one that ends right before such a payload is whole.
+///   Audio frames that begin in or reach into a damaged payload must be confirmed by the header behind them.
 /// - Access units without a stated time get one by the frame rate (and, for pictures, the display order); before the
 ///   first stated time nothing is given.
 /// - Sync samples: IDR or IRAP pictures, recovery points of 255 pictures at most, I pictures of MPEG-2 video

@@ -73,6 +73,7 @@ struct PesHead {
     index: u64,
     pts: Option<Ticks>,
     dts: Option<Ticks>,
+    damaged: bool,
 }
 
 /// An assembler of pictures.
@@ -94,6 +95,8 @@ pub(super) struct VideoAssembler<S> {
     /// PES in which the open access unit begins, when one is open.
     open_head: Option<PesHead>,
     mark: Option<(usize, PesHead)>,
+    /// Where bytes from damaged payloads lie in `gathered`.
+    tainted: Option<(usize, usize)>,
     /// PES whose times are spent.
     spent_index: u64,
     /// PES in which the second field of the open access unit begins: its times are not used.
@@ -120,6 +123,7 @@ impl<S: Syntax> VideoAssembler<S> {
             unit_head: PesHead::default(),
             open_head: None,
             mark: None,
+            tainted: None,
             spent_index: 0,
             joined_index: 0,
             fresh: true,
@@ -142,7 +146,18 @@ impl<S: Syntax> VideoAssembler<S> {
             self.forget();
             return;
         }
+        let from = self.gathered.len();
         self.gathered.extend_from_slice(bytes);
+        if self.head.damaged && !bytes.is_empty() {
+            let begin = self.tainted.map_or(from, |(begin, _)| begin);
+            self.tainted = Some((begin, self.gathered.len()));
+        }
+    }
+
+    /// Drops what is gathered from `at` on.
+    fn truncate(&mut self, at: usize) {
+        self.gathered.truncate(at);
+        self.tainted = self.tainted.map(|(begin, end)| (begin, end.min(at))).filter(|(begin, end)| begin < end);
     }
 
     fn begin_unit(&mut self, head: PesHead) {
@@ -165,16 +180,16 @@ impl<S: Syntax> VideoAssembler<S> {
                 end -= 1;
             }
         }
-        self.gathered.truncate(end);
+        self.truncate(end);
         let (boundary, keep) = match self.gathered.get(body_at..) {
             Some(unit) if !unit.is_empty() => self.syntax.unit(unit),
             _ => {
-                self.gathered.truncate(self.unit_at);
+                self.truncate(self.unit_at);
                 return;
             }
         };
         if !keep || matches!(boundary, Boundary::Skip) {
-            self.gathered.truncate(self.unit_at);
+            self.truncate(self.unit_at);
         } else if !S::START_CODES {
             let length = (end - body_at) as u32;
             if let Some(prefix) = self.gathered.get_mut(self.unit_at..body_at) {
@@ -207,13 +222,15 @@ impl<S: Syntax> VideoAssembler<S> {
         next.extend_from_slice(rest);
         let mut data = std::mem::replace(&mut self.gathered, next);
         data.truncate(at);
-        let open_head = self.open_head.replace(head);
-        if let Some(open_head) = open_head {
-            self.emit(data, open_head, closed, out);
+        let hit = self.tainted.is_some_and(|(begin, _)| begin < at);
+        self.tainted =
+            self.tainted.filter(|&(_, end)| end > at).map(|(begin, end)| (begin.saturating_sub(at), end - at));
+        if let Some(open_head) = self.open_head.replace(head) {
+            self.emit(data, open_head, hit, closed, out);
         }
     }
 
-    fn emit(&mut self, data: Vec<u8>, head: PesHead, closed: Closed, out: &mut Vec<Assembled>) {
+    fn emit(&mut self, data: Vec<u8>, head: PesHead, hit: bool, closed: Closed, out: &mut Vec<Assembled>) {
         let picture = match closed {
             Closed::Picture(picture) => picture,
             Closed::Nothing(why) => {
@@ -237,7 +254,13 @@ impl<S: Syntax> VideoAssembler<S> {
             out.push(Assembled::Damage("second field without its first"));
             return;
         }
-        let Some((dts, pts)) = self.clock.next(stated, picture.step, picture.order) else {
+        let times = self.clock.next(stated, picture.step, picture.order);
+        if hit {
+            out.push(Assembled::Damage("access unit lost bytes"));
+            self.fresh = true;
+            return;
+        }
+        let Some((dts, pts)) = times else {
             out.push(Assembled::Damage("picture before the first time stamp"));
             return;
         };
@@ -261,6 +284,7 @@ impl<S: Syntax> VideoAssembler<S> {
         self.in_unit = false;
         self.open_head = None;
         self.mark = None;
+        self.tainted = None;
         self.joined_index = 0;
         self.zeros = 0;
         self.fresh = true;
@@ -269,16 +293,10 @@ impl<S: Syntax> VideoAssembler<S> {
 
 impl<S: Syntax> Assembler for VideoAssembler<S> {
     fn push(&mut self, pes: PesPayload<'_>, out: &mut Vec<Assembled>) {
-        if pes.damaged {
-            if self.in_unit || self.open_head.is_some() {
-                out.push(Assembled::Damage("access unit lost bytes"));
-            }
-            self.forget();
-        }
         let data = pes.data;
         let (Some(&first), Some(&last)) = (data.first(), data.last()) else { return };
         self.head_before = self.head;
-        self.head = PesHead { index: self.head.index + 1, pts: pes.pts, dts: pes.dts };
+        self.head = PesHead { index: self.head.index + 1, pts: pes.pts, dts: pes.dts, damaged: pes.damaged };
 
         // A start code across the seam of two packets begins in the packet before.
         let mut at = 0;
@@ -316,7 +334,8 @@ impl<S: Syntax> Assembler for VideoAssembler<S> {
                 let end = self.mark.map_or(data.len(), |(at, _)| at);
                 let mut data = data;
                 data.truncate(end);
-                self.emit(data, head, closed, out);
+                let hit = self.tainted.is_some_and(|(begin, _)| begin < end);
+                self.emit(data, head, hit, closed, out);
             }
         }
         self.forget();

@@ -47,13 +47,22 @@ fn a_hole_costs_one_picture() {
     assert_eq!(times, wanted);
 }
 
+/// The demuxer marks the whole packet in which something is missing: the packets before and after are whole.
 #[test]
-fn damage_before_a_picture_does_not_touch_it() {
+fn a_damaged_packet_costs_its_picture_only() {
     let packets = pictures();
-    let mut assembler = assembler(Codec::H264, SourceTrack(1), None);
-    let mut out = push(&mut *assembler, packets[0].pts.map(|pts| pts.0), &packets[0].data, true);
-    out.extend(flush(&mut *assembler));
-    assert_eq!((samples(&out).len(), damage(&out).len()), (1, 0));
+    for hit in [0, 1, 7, packets.len() - 1] {
+        let mut assembler = assembler(Codec::H264, SourceTrack(1), None);
+        let mut out = Vec::new();
+        for (n, pes) in packets.iter().enumerate() {
+            out.extend(push(&mut *assembler, pes.pts.map(|pts| pts.0), &pes.data, n == hit));
+        }
+        out.extend(flush(&mut *assembler));
+        assert_eq!(damage(&out), ["access unit lost bytes"]);
+        let times: Vec<_> = samples(&out).iter().map(|sample| Some(sample.pts)).collect();
+        let wanted: Vec<_> = packets.iter().enumerate().filter(|(n, _)| *n != hit).map(|(_, pes)| pes.pts).collect();
+        assert_eq!(times, wanted);
+    }
 }
 
 #[test]

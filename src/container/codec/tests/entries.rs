@@ -23,7 +23,7 @@ fn avc1() {
     let stream = video(
         "160x98",
         3,
-        "-c:v libx264 -preset ultrafast -profile:v high -level 3.1 -bf 0 -vf setsar=4/3 -color_primaries bt709 \
+        "-c:v libx264 -preset veryfast -profile:v high -level 3.1 -bf 0 -vf setsar=4/3 -color_primaries bt709 \
          -colorspace bt709 -color_trc bt709 -f h264",
     );
     let params = first_params(Codec::H264, &stream);
@@ -45,7 +45,7 @@ fn avc1() {
 #[test]
 fn hvc1() {
     let stream =
-        video("160x90", 3, "-c:v libx265 -preset ultrafast -vf setsar=4/3 -x265-params log-level=none:sar=4,3 -f hevc");
+        video("160x90", 3, "-c:v libx265 -preset ultrafast -vf setsar=4/3 -x265-params log-level=none -f hevc");
     let params = first_params(Codec::H265, &stream);
     assert!(params.codec_string.starts_with("hvc1.1.6.L"), "{}", params.codec_string);
     assert_eq!(params.video.map(|v| (v.width, v.height)), Some((160, 90)));
@@ -77,7 +77,7 @@ fn mp4a_of_aac_and_mpeg_audio() {
         assert_eq!((params.codec_string.as_str(), sound(&params)), (codec_string, wanted));
         // Bytes, since these have no decoder specific information.
         let esds = memchr::memmem::find(&params.sample_entry, b"esds").unwrap();
-        let decoder = &params.sample_entry[esds + 13..];
+        let decoder = &params.sample_entry[esds + 14..];
         assert_eq!((decoder[0], decoder[1], decoder[2]), (13, object_type, 0x15));
     }
 }
@@ -155,4 +155,44 @@ fn program_config_element() {
     assert_eq!(damage(&made), Vec::<&str>::new());
     let found = params(&made);
     assert_eq!((found.len(), sound(found[0])), (1, (48_000, 6)));
+}
+
+/// A syncframe of `bytes` bytes: stream type, substream, block code, channel mode, channel map.
+fn eac3_frame(kind: u32, substream: u32, blocks: u32, acmod: u32, map: Option<u32>, bytes: usize) -> Vec<u8> {
+    let mut out = crate::container::codec::bits::BitWriter::default();
+    out.put(0x0b77, 16);
+    out.put(kind, 2);
+    out.put(substream, 3);
+    out.put(bytes as u32 / 2 - 1, 11);
+    out.put(0, 2);
+    out.put(blocks, 2);
+    out.put(acmod, 3);
+    out.put(u32::from(map.is_none()), 1);
+    out.put(16, 5);
+    out.put(31, 5);
+    out.put(0, 1);
+    if let Some(map) = map {
+        out.put(1, 1);
+        out.put(map, 16);
+    }
+    let mut frame = out.into_bytes();
+    frame.resize(bytes, 0x55);
+    frame
+}
+
+/// 7.1 as 5.1 and a dependent substream with the rear pair, in frames of 3 blocks: two sets are one sample.
+#[test]
+fn eac3_with_dependent_substreams_and_short_frames() {
+    let set = [eac3_frame(0, 0, 2, 7, None, 400), eac3_frame(1, 0, 2, 2, Some(1 << 9), 200)].concat();
+    let stream = set.repeat(20);
+    let made = assemble(Codec::Eac3, &cut(&stream, || 333));
+    assert_eq!(damage(&made), Vec::<&str>::new());
+    let found = samples(&made);
+    assert_eq!(found.len(), 10);
+    assert!(found.iter().enumerate().all(|(n, s)| s.data.len() == 1200 && s.pts == Ticks(n as i64 * 2880)));
+    assert_eq!(params(&made).len(), 1);
+    assert_eq!(sound(params(&made)[0]), (48_000, 8));
+    let Any::Eac3(eac3) = entry(params(&made)[0]) else { panic!() };
+    let stream = &eac3.dec3.substreams[0];
+    assert_eq!((stream.num_dep_sub, stream.chan_loc, eac3.dec3.data_rate), (1, Some(2), 300));
 }

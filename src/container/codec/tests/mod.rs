@@ -16,6 +16,7 @@ struct Pes {
     pts: Option<Ticks>,
     dts: Option<Ticks>,
     data: Vec<u8>,
+    damaged: bool,
 }
 
 /// A packet as ffprobe tells it.
@@ -63,9 +64,10 @@ fn ffprobe(path: &Path, stream: &str) -> Vec<Packet> {
         .collect()
 }
 
-/// The PES packets of one PID of a whole transport stream. For sound streams only.
+/// The PES packets of one PID of a whole transport stream, those with lost packets marked.
 fn demux(ts: &[u8], pid: u16) -> Vec<Pes> {
-    let mut packets: Vec<Vec<u8>> = Vec::new();
+    let mut packets: Vec<(Vec<u8>, bool)> = Vec::new();
+    let mut counter = None;
     for packet in ts.chunks_exact(188) {
         assert_eq!(packet[0], 0x47);
         if u16::from(packet[1] & 0x1f) << 8 | u16::from(packet[2]) != pid || packet[3] & 0x10 == 0 {
@@ -73,10 +75,13 @@ fn demux(ts: &[u8], pid: u16) -> Vec<Pes> {
         }
         let at = if packet[3] & 0x20 == 0 { 4 } else { 5 + usize::from(packet[4]) };
         if packet[1] & 0x40 != 0 {
-            packets.push(Vec::new());
+            packets.push((Vec::new(), false));
         }
-        if let Some(last) = packets.last_mut() {
-            last.extend_from_slice(&packet[at..]);
+        let lost = counter.is_some_and(|before| packet[3] & 15 != (before + 1) & 15);
+        counter = Some(packet[3] & 15);
+        if let Some((data, damaged)) = packets.last_mut() {
+            data.extend_from_slice(&packet[at..]);
+            *damaged |= lost;
         }
     }
     let time = |b: &[u8]| {
@@ -85,7 +90,7 @@ fn demux(ts: &[u8], pid: u16) -> Vec<Pes> {
     };
     packets
         .iter()
-        .map(|pes| {
+        .map(|(pes, damaged)| {
             assert!(pes.starts_with(&[0, 0, 1]));
             let length = usize::from(u16::from_be_bytes([pes[4], pes[5]]));
             let end = if length == 0 { pes.len() } else { pes.len().min(6 + length) };
@@ -93,6 +98,7 @@ fn demux(ts: &[u8], pid: u16) -> Vec<Pes> {
                 pts: (pes[7] & 0x80 != 0).then(|| time(&pes[9..])),
                 dts: (pes[7] & 0xc0 == 0xc0).then(|| time(&pes[14..])),
                 data: pes[9 + usize::from(pes[8])..end].to_vec(),
+                damaged: *damaged,
             }
         })
         .collect()
@@ -103,7 +109,7 @@ fn assemble(codec: Codec, packets: &[Pes]) -> Vec<Assembled> {
     let mut assembler = assembler(codec, SourceTrack(7), Some("deu".into()));
     let mut out = Vec::new();
     for pes in packets {
-        assembler.push(PesPayload { pts: pes.pts, dts: pes.dts, data: &pes.data, damaged: false }, &mut out);
+        assembler.push(PesPayload { pts: pes.pts, dts: pes.dts, data: &pes.data, damaged: pes.damaged }, &mut out);
     }
     assembler.flush(&mut out);
     out
@@ -114,9 +120,11 @@ fn cut(stream: &[u8], mut size: impl FnMut() -> usize) -> Vec<Pes> {
     let mut rest = stream;
     let mut packets = Vec::new();
     while !rest.is_empty() {
-        let (head, tail) = rest.split_at(size().clamp(1, rest.len()));
+        // The first access unit begins in the first packet.
+        let least = if packets.is_empty() { 16 } else { 1 };
+        let (head, tail) = rest.split_at(size().max(least).min(rest.len()));
         let pts = packets.is_empty().then_some(Ticks(0));
-        packets.push(Pes { pts, dts: pts, data: head.to_vec() });
+        packets.push(Pes { pts, dts: pts, data: head.to_vec(), damaged: false });
         rest = tail;
     }
     packets

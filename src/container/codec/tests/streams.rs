@@ -108,7 +108,7 @@ fn sample_bytes_are_those_of_an_mp4() {
         let filter = if codec == Codec::H264 { "-bsf:v filter_units=remove_types=7-9" } else { "" };
         let filter = if codec == Codec::Aac { "-bsf:a aac_adtstoasc" } else { filter };
         let bytes = ffmpeg(&format!(
-            "-i {} -c copy {filter} -f mp4 -movflags frag_keyframe+empty_moov+default_base_moof",
+            "-i {} -c copy {filter} -f mp4 -movflags frag_keyframe+delay_moov+default_base_moof",
             path.display()
         ));
         let mut at = 0;
@@ -121,10 +121,52 @@ fn sample_bytes_are_those_of_an_mp4() {
     }
 }
 
+/// A capture begins and ends anywhere: ffprobe counts what has no parameters yet, and cuts off frames; and it counts
+/// second fields, which have no times.
+fn assert_capture(codec: Codec, name: &str, stream: &str) {
+    let (pes, packets) = both(&capture(name), stream, pid(name, stream));
+    let made = assemble(codec, &pes);
+    let damage = damage(&made);
+    let early = damage.iter().filter(|why| why.contains("parameter sets")).count();
+    let late = damage.iter().filter(|why| why.contains("cut off")).count();
+    let holes = damage.iter().filter(|why| why.contains("lost bytes")).count();
+    assert_eq!(damage.len(), early + late + holes, "{damage:?}");
+    assert!(holes <= pes.iter().filter(|pes| pes.damaged).count());
+    let given: std::collections::BTreeSet<_> = samples(&made).iter().map(|sample| sample.dts.0).collect();
+    let mut timed: Vec<_> = packets.into_iter().filter(|p| p.pts.is_some()).collect();
+    let all = timed.len();
+    timed.retain(|packet| packet.dts.or(packet.pts).is_some_and(|dts| given.contains(&dts)));
+    assert!(all - timed.len() <= early + late + holes, "{} of {all} are missing: {damage:?}", all - timed.len());
+    assert_packets(codec, &pes, &timed);
+    if codec.kind() == crate::media::TrackKind::Video {
+        assert!(samples(&made).iter().any(|sample| sample.sync));
+    }
+}
+
+/// This capture lacks 13 TS packets of sound. ffprobe glues the frame with the hole to the next; here the frame with the
+/// hole is gone, and the one before where the hole took the header that would have confirmed it.
+#[test]
+fn losses_in_a_capture_cost_two_frames_at_most() {
+    let name = "h264-broadcast-eac3-dvbsub.ts";
+    let (pes, packets) = both(&capture(name), "a:0", pid(name, "a:0"));
+    let holes = packets.iter().filter(|packet| packet.bytes > 512).count();
+    assert_eq!(pes.iter().filter(|pes| pes.damaged).count(), holes);
+    let made = assemble(Codec::Eac3, &pes);
+    let found = samples(&made);
+    // The last frame is cut off.
+    assert!((packets.len() - 1 - holes..packets.len()).contains(&found.len()), "{}", found.len());
+    assert!(found.iter().all(|sample| sample.data.len() == 512 && sample.data.starts_with(&[0x0b, 0x77])));
+    assert_eq!(params(&made).len(), 1);
+    // After a hole times may be early, until the next packet states one.
+    for pes in pes[..pes.len() - 1].iter().filter(|pes| !pes.damaged && pes.data.starts_with(&[0x0b, 0x77])) {
+        let stated = pes.pts.unwrap().0;
+        assert!(found.iter().any(|sample| sample.pts.0.abs_diff(stated) <= 2), "{stated}");
+    }
+}
+
 #[test]
 fn progressive_capture() {
-    let (pes, packets) = both(&capture("h264-progressive-mp2.ts"), "v:0", pid("h264-progressive-mp2.ts", "v:0"));
-    assert_packets(Codec::H264, &pes, &packets);
+    assert_capture(Codec::H264, "h264-progressive-mp2.ts", "v:0");
 }
 
 fn pid(name: &str, stream: &str) -> u16 {
@@ -147,30 +189,20 @@ fn pid(name: &str, stream: &str) -> u16 {
 
 #[test]
 fn interlaced_captures_give_one_sample_per_frame() {
-    for name in ["h264-broadcast-eac3-dvbsub.ts", "h264-interlaced-ac3.ts"] {
-        let (pes, packets) = both(&capture(name), "v:0", pid(name, "v:0"));
-        assert_packets(Codec::H264, &pes, &packets);
-    }
+    assert_capture(Codec::H264, "h264-broadcast-eac3-dvbsub.ts", "v:0");
+    assert_capture(Codec::H264, "h264-interlaced-ac3.ts", "v:0");
 }
 
 #[test]
 fn mpeg2_capture() {
-    let name = "mpeg2video-mp2.ts";
-    let (pes, packets) = both(&capture(name), "v:0", pid(name, "v:0"));
-    assert_packets(Codec::Mpeg2Video, &pes, &packets);
+    assert_capture(Codec::Mpeg2Video, "mpeg2video-mp2.ts", "v:0");
 }
 
 #[test]
 fn audio_of_captures() {
-    for (name, codec) in [
-        ("h264-progressive-mp2.ts", Codec::MpegAudio),
-        ("mpeg2video-mp2.ts", Codec::MpegAudio),
-        ("h264-broadcast-eac3-dvbsub.ts", Codec::Eac3),
-        ("h264-interlaced-ac3.ts", Codec::Ac3),
-    ] {
-        let (pes, packets) = both(&capture(name), "a:0", pid(name, "a:0"));
-        assert_packets(codec, &pes, &packets);
-    }
+    assert_capture(Codec::MpegAudio, "h264-progressive-mp2.ts", "a:0");
+    assert_capture(Codec::MpegAudio, "mpeg2video-mp2.ts", "a:0");
+    assert_capture(Codec::Ac3, "h264-interlaced-ac3.ts", "a:0");
 }
 
 /// With all times but the first taken away, frame rate and display order give the same times.
@@ -190,8 +222,11 @@ fn missing_times_are_computed() {
     }
 }
 
-fn streams() -> &'static [(Codec, Vec<u8>, Vec<Assembled>)] {
-    static STREAMS: OnceLock<Vec<(Codec, Vec<u8>, Vec<Assembled>)>> = OnceLock::new();
+/// A stream, and what it gives as a whole.
+type Made = (Codec, Vec<u8>, Vec<Assembled>);
+
+fn streams() -> &'static [Made] {
+    static STREAMS: OnceLock<Vec<Made>> = OnceLock::new();
     STREAMS.get_or_init(|| {
         let whole = |(codec, bytes): (Codec, Vec<u8>)| {
             let made = assemble(codec, &cut(&bytes, || usize::MAX));
