@@ -203,11 +203,9 @@ impl Session {
     async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) -> bool {
         let (sender, mut items) = mpsc::channel(SOURCE_QUEUE);
         let stream = self.status.stream.clone();
-        let context = SourceContext {
-            stall: self.environment.stall,
-            segment_seconds: self.environment.segment_seconds,
-            ..SourceContext::new(stream.clone(), self.status.source.clone())
-        };
+        let mut context = SourceContext::new(stream.clone(), self.status.source.clone());
+        context.stall = self.environment.stall;
+        context.segment_seconds = self.environment.segment_seconds;
         let source = tokio::spawn(source::run(spec, context, sender, cancel.child_token()));
         let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
         let mut out = Vec::new();

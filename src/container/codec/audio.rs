@@ -23,7 +23,7 @@ pub(super) struct AudioUnit {
 }
 
 /// Makes samples of frames.
-pub(super) trait AudioSyntax: Send {
+pub(super) trait AudioSyntax: Send + Sync {
     /// How frames are found.
     type Format: FrameFormat;
     /// Takes a frame; gives the sample that is whole now.

@@ -8,9 +8,9 @@ use crate::media::Ticks;
 use std::collections::VecDeque;
 
 /// A frame format: how a header looks.
-pub(super) trait FrameFormat: Send {
+pub(super) trait FrameFormat: Send + Sync {
     /// Fields of a header.
-    type Header: Copy + Send;
+    type Header: Copy + Send + Sync;
     /// First byte of the sync word.
     const SYNC_BYTE: u8;
     /// Bytes that [`Self::header`] needs.

@@ -48,7 +48,7 @@ pub enum Assembled {
 }
 
 /// Turns one elementary stream's PES payloads into access units. Bounded memory on any input.
-pub trait Assembler: Send {
+pub trait Assembler: Send + Sync {
     /// Takes the next payload.
     fn push(&mut self, pes: PesPayload<'_>, out: &mut Vec<Assembled>);
     /// The stream ends or breaks here: gives what is whole, forgets the rest, keeps the parameters.

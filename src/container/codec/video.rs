@@ -55,7 +55,7 @@ pub(super) enum Boundary {
 }
 
 /// The syntax of one codec.
-pub(super) trait Syntax: Send {
+pub(super) trait Syntax: Send + Sync {
     /// Units are stored as they come, start codes included; else behind 4 bytes of length.
     const START_CODES: bool;
     /// Takes a whole unit, without start code; says what it means and whether it is stored.

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// Reads MPEG-TS in pieces of any size.
-pub(crate) trait TsDemux: Send {
+pub(crate) trait TsDemux: Send + Sync {
     /// Takes the next bytes.
     fn push(&mut self, bytes: &[u8], events: &mut Vec<MediaEvent>);
     /// The input ends: gives what is whole.
@@ -17,7 +17,7 @@ pub(crate) trait TsDemux: Send {
 }
 
 /// Reads fragmented MP4: an init segment, then media segments.
-pub(crate) trait Fmp4Demux: Send {
+pub(crate) trait Fmp4Demux: Send + Sync {
     /// Takes an init segment (`ftyp` + `moov`). An error is a sentence.
     fn push_init(&mut self, bytes: &[u8], events: &mut Vec<MediaEvent>) -> Result<(), String>;
     /// Takes a whole media segment. An error is a sentence.

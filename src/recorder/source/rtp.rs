@@ -79,6 +79,11 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
+    /// An empty one that goes on counting: another sender took over.
+    pub(super) fn restarted(self) -> Self {
+        Self { sender: None, next: 0, waiting: BTreeMap::new(), lost: self.lost, useless: self.useless }
+    }
+
     /// Takes a packet that arrived at `now_ms` and appends to `out` what is in order now. True when a new sender
     /// or a jump in the numbers broke the order.
     pub(super) fn push(&mut self, packet: RtpPacket<'_>, now_ms: u64, out: &mut Vec<u8>) -> bool {
