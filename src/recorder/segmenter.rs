@@ -85,6 +85,7 @@ struct Run {
     cuts: Vec<CutPoint>,
     last_gop: Ticks,
     last_sync: Ticks,
+    last_observed: Ticks,
     first_segment: bool,
 }
 
@@ -249,7 +250,7 @@ impl Segmenter {
         let Some(queue) = self.tracks.get_mut(&track) else { return };
         let parameters_change = queue.push(sample);
         if is_lead {
-            if let Some(arrival) = arrival {
+            if let Some(arrival) = arrival.filter(|_| sync) {
                 self.observe_arrival(pts, arrival, out);
             }
             self.plan_cut(dts, pts, sync, parameters_change);
@@ -273,10 +274,11 @@ impl Segmenter {
 
     fn observe_arrival(&mut self, pts: Ticks, arrival: UtcUs, out: &mut Vec<Output>) {
         let Some(run) = &mut self.run else { return };
-        // Once for each picture that may start a segment is plenty; the estimate looks at minutes.
-        if pts < run.last_sync + Ticks(90_000) {
+        // Sound is all sync samples; the estimate looks at minutes.
+        if pts < run.last_observed + Ticks(90_000) {
             return;
         }
+        run.last_observed = pts;
         if let Observed::Jump(error_us) = run.clock.observe(pts, arrival, WallSource::Arrival) {
             out.push(Output::Note(format!(
                 "the media clock is {} ms off the wall clock; a new run begins",
@@ -330,6 +332,7 @@ impl Segmenter {
             cuts: Vec::new(),
             last_gop: Ticks(0),
             last_sync: anchor,
+            last_observed: anchor,
             first_segment: true,
         });
         true
