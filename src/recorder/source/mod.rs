@@ -27,6 +27,8 @@ pub mod spec;
 mod udp;
 
 #[cfg(test)]
+mod net_tests;
+#[cfg(test)]
 mod testing;
 
 pub use counters::SourceCounters;

@@ -128,6 +128,11 @@ impl Reorder {
         !self.waiting.is_empty()
     }
 
+    /// Forgets the sender and what waits; the counts stay.
+    pub(super) fn forget(&mut self) {
+        *self = Self { lost: self.lost, useless: self.useless, ..Self::default() };
+    }
+
     fn drain(&mut self, out: &mut Vec<u8>) {
         self.release(u64::MAX, out);
     }

@@ -121,6 +121,7 @@ impl Fmp4Demux for Toy {
         TsDemux::flush(self, events);
         Ok(())
     }
+    fn discontinuity(&mut self) {}
 }
 
 /// A context with short waits and toy demuxers.

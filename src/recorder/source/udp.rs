@@ -178,7 +178,7 @@ impl Gatherer {
                     tracing::info!(sender = %from, "another sender took over");
                     broken = true;
                     out.clear();
-                    self.reorder = Reorder { lost: self.reorder.lost, ..Reorder::default() };
+                    self.reorder.forget();
                 }
                 _ => {}
             }

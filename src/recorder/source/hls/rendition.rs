@@ -146,7 +146,7 @@ impl Rendition {
         self.context.stall.max(Duration::from_millis(100))
     }
 
-    async fn tell(&self, what: FromRendition) -> Result<(), SourceError> {
+    async fn tell(&mut self, what: FromRendition) -> Result<(), SourceError> {
         self.out.send(what).await.map_err(|_| SourceError::Closed)
     }
 
@@ -188,7 +188,7 @@ impl Rendition {
             counters.received(body.len(), now_utc());
             SourceCounters::add(&counters.segments_fetched, 1);
             let utc = listed.utc.filter(|_| self.lead && listed.utc_stated);
-            self.reader.read(&self.context, listed.map.as_deref().zip(init), body, utc)
+            self.reader.read(&self.context, listed.map.as_ref().zip(init), body, utc)
         });
         match read {
             Ok(mut events) => {
@@ -267,6 +267,8 @@ pub(super) struct SegmentReader {
     pending_hole: bool,
     /// The next bytes do not continue the last ones.
     pending_reset: bool,
+    /// The playlist has PROGRAM-DATE-TIME.
+    states_time: bool,
 }
 
 impl SegmentReader {
@@ -280,6 +282,7 @@ impl SegmentReader {
             pending_break: None,
             pending_hole: false,
             pending_reset: false,
+            states_time: false,
         }
     }
 
@@ -294,32 +297,47 @@ impl SegmentReader {
     fn read(
         &mut self,
         context: &SourceContext,
-        map: Option<(&MapRef, Bytes)>,
+        init: Option<(&Arc<MapRef>, Bytes)>,
         body: Bytes,
         utc: Option<UtcUs>,
     ) -> Result<Vec<MediaEvent>, String> {
         let mut events = Vec::new();
-        let is_fmp4 = map.is_some() || looks_like_mp4(&body);
+        let is_fmp4 = init.is_some() || self.init_of.is_some() || looks_like_mp4(&body);
         let mut first = None;
+        let reset = std::mem::take(&mut self.pending_reset);
         if is_fmp4 {
             let reader = self.fmp4.get_or_insert_with(|| context.demuxers.fmp4());
-            if let Some((map, init)) = map {
-                reader.push_init(&init, &mut events)?;
-                self.init_of = Some(Arc::new(map.clone()));
+            if reset {
+                reader.discontinuity();
             }
-            reader.push_segment(&body, &mut events)?;
-            self.pending_reset = false;
+            if let Some((map, init)) = init {
+                reader.push_init(&init, &mut events)?;
+                self.init_of = Some(map.clone());
+            }
+            if let Err(error) = reader.push_segment(&body, &mut events) {
+                if !events.iter().any(|e| matches!(e, MediaEvent::Sample(_))) {
+                    return Err(error);
+                }
+                events.push(MediaEvent::Damage("a damaged segment of fragmented MP4"));
+            }
+            interleave(&mut events);
         } else {
             if utc.is_some() {
                 first = first_time(context, &body);
             }
             let demuxer = self.ts.get_or_insert_with(|| context.demuxers.ts());
-            if std::mem::take(&mut self.pending_reset) {
+            if reset {
                 let mut told = Vec::new();
                 demuxer.discontinuity(&mut told);
+                // Said once, for all renditions together.
                 events.extend(told.into_iter().filter(|e| !matches!(e, MediaEvent::Discontinuity(_))));
             }
             demuxer.push(&body, &mut events);
+        }
+        self.states_time |= utc.is_some();
+        if self.states_time {
+            // The playlist knows better than the tables in the stream, which are whole seconds.
+            events.retain(|event| !matches!(event, MediaEvent::WallTime { .. }));
         }
         self.state_wall_time(&mut events, utc, first);
         Ok(events)
@@ -389,6 +407,17 @@ fn first_time(context: &SourceContext, body: &[u8]) -> Option<Ticks> {
         if ended {
             return any;
         }
+    }
+}
+
+/// Brings the samples of a segment into one order of decoding times: a fragment has them track by track.
+fn interleave(events: &mut [MediaEvent]) {
+    let is_sample = |event: &MediaEvent| matches!(event, MediaEvent::Sample(_));
+    for run in events.chunk_by_mut(|a, b| is_sample(a) && is_sample(b)) {
+        run.sort_by_key(|event| match event {
+            MediaEvent::Sample(sample) => sample.dts.0,
+            _ => 0,
+        });
     }
 }
 

@@ -84,11 +84,6 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Whether anything was planned or recorded.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     /// Notes that a segment is recorded. Older ones than the latest are known already.
     pub(super) fn commit(&mut self, segment: Known) {
         if segment.generation > self.generation {
