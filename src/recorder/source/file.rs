@@ -160,7 +160,8 @@ impl Pace {
     async fn until_due(&mut self, dts: i64) {
         let now = Instant::now();
         let (began, first) = *self.anchor.get_or_insert((now, dts));
-        let due = u64::try_from(Ticks(dts.saturating_sub(first)).to_us()).ok().map(|us| began + Duration::from_micros(us));
+        let due =
+            u64::try_from(Ticks(dts.saturating_sub(first)).to_us()).ok().map(|us| began + Duration::from_micros(us));
         match due {
             // A jump of the file's own clock, or a machine that slept: begin anew from here.
             Some(due) if due > now + HOPELESS || now > due + HOPELESS => self.anchor = Some((now, dts)),

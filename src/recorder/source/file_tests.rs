@@ -24,7 +24,9 @@ async fn a_file_is_read_to_its_end() {
     events.extend(source.rest().await);
     assert_eq!(times(&events, 0), [90_000, 93_600, 97_200, 100_800, 104_400]);
     assert_eq!(times(&events, 1).len(), 5);
-    let wall = events.iter().position(|e| matches!(e, MediaEvent::WallTime { media: Ticks(90_000), utc: UtcUs(1_700_000_000_000_000) }));
+    let wall = events
+        .iter()
+        .position(|e| matches!(e, MediaEvent::WallTime { media: Ticks(90_000), utc: UtcUs(1_700_000_000_000_000) }));
     let sample = events.iter().position(|e| matches!(e, MediaEvent::Sample(_)));
     assert_eq!(wall.unwrap() + 1, sample.unwrap());
     assert_eq!(source.counters.bytes_in.load(std::sync::atomic::Ordering::Relaxed), 10 * 188);

@@ -37,7 +37,7 @@ pub(super) enum Datagram<'a> {
 pub(super) fn classify(datagram: &[u8]) -> Datagram<'_> {
     match datagram.first() {
         // The version bits of 0x47 are 1: a TS packet never looks like RTP.
-        Some(0x47) => Datagram::Plain(datagram),
+        Some(0x47) if datagram.len() >= 188 => Datagram::Plain(datagram),
         Some(first) if first >> 6 == 2 => parse_rtp(datagram).map_or(Datagram::Other, Datagram::Rtp),
         _ => Datagram::Other,
     }
@@ -58,11 +58,7 @@ fn parse_rtp(datagram: &[u8]) -> Option<RtpPacket<'_>> {
     if kind & 0x7f != PAYLOAD_MP2T && rest.first() != Some(&0x47) {
         return None;
     }
-    Some(RtpPacket {
-        sequence: u16::from_be_bytes([s0, s1]),
-        sender: u32::from_be_bytes([a, b, c, d]),
-        payload: rest,
-    })
+    Some(RtpPacket { sequence: u16::from_be_bytes([s0, s1]), sender: u32::from_be_bytes([a, b, c, d]), payload: rest })
 }
 
 /// Puts RTP packets back into order.

@@ -172,7 +172,9 @@ impl Merge {
         }
         // Now each queue is empty, or begins with a sample or a break.
         let head = |lane: &Lane| match lane.queue.front() {
-            Some(Queued::Event(MediaEvent::Sample(sample))) => Some(sample.dts.0.saturating_add(lane.shift.unwrap_or(0))),
+            Some(Queued::Event(MediaEvent::Sample(sample))) => {
+                Some(sample.dts.0.saturating_add(lane.shift.unwrap_or(0)))
+            }
             _ => None,
         };
         let first = self.lanes.iter().enumerate().filter_map(|(n, lane)| Some((head(lane)?, n))).min();
@@ -254,7 +256,8 @@ impl Merge {
     fn break_is_lonely(&mut self, dts: i64, merged: &mut Merged) -> bool {
         let epoch = self.epoch;
         let lonely = self.lanes.iter().position(|lane| {
-            let stands = matches!(lane.queue.front(), Some(Queued::Break { epoch: to, .. }) if to + lane.offset > epoch);
+            let stands =
+                matches!(lane.queue.front(), Some(Queued::Break { epoch: to, .. }) if to + lane.offset > epoch);
             stands && lane.last_dts.is_some_and(|last| dts.saturating_sub(last) > BREAK_PATIENCE)
         });
         match lonely {

@@ -386,7 +386,12 @@ async fn a_rendition_that_fails_does_not_hold_up_the_others() {
 async fn bad_answers_are_bounded_and_told() {
     for (answer, word) in [
         (Answer::Body("<html>nothing here</html>".into()), "#EXTM3U"),
-        (Answer::Body("#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXTINF:1,\na\n".into()), "encrypted"),
+        (
+            Answer::Body(
+                "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXTINF:1,\na\n".into(),
+            ),
+            "encrypted",
+        ),
         (Answer::Endless, "larger than"),
         (Answer::Redirect("/live.m3u8".into()), "redirect"),
         (Answer::Redirect("file:///etc/passwd".into()), ""),
