@@ -204,6 +204,7 @@ impl HlsSource {
             tokio::select! {
                 (n, item) = next(&mut receivers, &open, &merge) => match item {
                     Some(FromRendition::Segment(segment)) => merge.push(n, *segment),
+                    Some(FromRendition::Tail(events, epoch)) => merge.push_tail(n, events, epoch),
                     Some(FromRendition::Target(target_us)) => {
                         if n == 0 {
                             // Longer segments come less often; that is no stall.

@@ -25,6 +25,8 @@ use url::Url;
 
 /// Largest segment, in bytes.
 const MAX_SEGMENT_BYTES: usize = 64 << 20;
+/// Largest segment of an audio rendition, of which there may be many, in bytes.
+const MAX_AUDIO_SEGMENT_BYTES: usize = 8 << 20;
 /// Largest init segment, in bytes.
 const MAX_INIT_BYTES: usize = 4 << 20;
 /// Attempts at one segment when the server refuses it.
@@ -38,6 +40,8 @@ const PLAYLIST_FAILURES: u32 = 4;
 pub(super) enum FromRendition {
     /// The next segment.
     Segment(Box<SegmentEvents>),
+    /// The last events of the last segment, and the epoch they are of.
+    Tail(Vec<MediaEvent>, i64),
     /// How long its segments are at most, in microseconds.
     Target(i64),
 }
@@ -128,7 +132,8 @@ impl Rendition {
                 self.deliver(planned, &base, arrival).await?;
             }
             if playlist.ended {
-                return Ok(());
+                let tail = self.reader.finish();
+                return self.tell(FromRendition::Tail(tail, self.reader.epoch)).await;
             }
             // RFC 8216 6.3.4: a target duration after a change, half of one without.
             let wait_us = if fresh { playlist.target_us } else { playlist.target_us / 2 };
@@ -191,10 +196,11 @@ impl Rendition {
             self.reader.read(&self.context, listed.map.as_ref().zip(init), body, utc)
         });
         match read {
-            Ok(mut events) => {
+            Ok((tail, mut events)) => {
                 self.name_language(&mut events);
                 let segment = SegmentEvents {
                     known: planned.known,
+                    tail,
                     epoch: self.reader.epoch,
                     breaks: self.reader.pending_break.take(),
                     hole: std::mem::take(&mut self.reader.pending_hole),
@@ -223,7 +229,8 @@ impl Rendition {
             init = Some(self.fetcher.fetch(&url, map.range, MAX_INIT_BYTES, time).await?.body);
         }
         let url = resolve(base, &listed.uri)?;
-        let body = self.fetcher.fetch(&url, listed.range, MAX_SEGMENT_BYTES, time).await?.body;
+        let limit = if self.lead { MAX_SEGMENT_BYTES } else { MAX_AUDIO_SEGMENT_BYTES };
+        let body = self.fetcher.fetch(&url, listed.range, limit, time).await?.body;
         Ok((init, body))
     }
 
@@ -292,15 +299,26 @@ impl SegmentReader {
         self.pending_reset = true;
     }
 
+    /// The end: what the demuxer still holds.
+    fn finish(&mut self) -> Vec<MediaEvent> {
+        let mut tail = Vec::new();
+        if let Some(demuxer) = &mut self.ts {
+            demuxer.flush(&mut tail);
+        }
+        tail
+    }
+
     /// Demuxes one segment, which begins at wall time `utc` if that is known. `init`: its init segment's place, and
-    /// its bytes when they are new.
+    /// its bytes when they are new. Gives what was still held of the segment before, if this one does not continue
+    /// it, and the events of this one.
     fn read(
         &mut self,
         context: &SourceContext,
         init: Option<(&Arc<MapRef>, Bytes)>,
         body: Bytes,
         utc: Option<UtcUs>,
-    ) -> Result<Vec<MediaEvent>, String> {
+    ) -> Result<(Vec<MediaEvent>, Vec<MediaEvent>), String> {
+        let mut tail = Vec::new();
         let mut events = Vec::new();
         let is_fmp4 = init.is_some() || self.init_of.is_some() || looks_like_mp4(&body);
         let mut first = None;
@@ -327,10 +345,9 @@ impl SegmentReader {
             }
             let demuxer = self.ts.get_or_insert_with(|| context.demuxers.ts());
             if reset {
-                let mut told = Vec::new();
-                demuxer.discontinuity(&mut told);
+                demuxer.discontinuity(&mut tail);
                 // Said once, for all renditions together.
-                events.extend(told.into_iter().filter(|e| !matches!(e, MediaEvent::Discontinuity(_))));
+                tail.retain(|event| !matches!(event, MediaEvent::Discontinuity(_)));
             }
             demuxer.push(&body, &mut events);
         }
@@ -340,7 +357,7 @@ impl SegmentReader {
             events.retain(|event| !matches!(event, MediaEvent::WallTime { .. }));
         }
         self.state_wall_time(&mut events, utc, first);
-        Ok(events)
+        Ok((tail, events))
     }
 
     /// Puts the wall time of the segment's first video (else first) sample before the events.

@@ -1,8 +1,9 @@
 //! HLS against a scripted server on loopback.
 
 use crate::container::MediaEvent;
+use crate::media::track::TrackKind;
 use crate::media::{Ticks, UtcUs};
-use crate::recorder::source::testing::{Running, audio, breaks, context, start, times, video};
+use crate::recorder::source::testing::{Running, audio, breaks, context, real_context, start, times, video};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -126,9 +127,14 @@ fn vod(range: std::ops::Range<i64>) -> String {
     live(0, range) + "#EXT-X-ENDLIST\n"
 }
 
-/// Whole seconds of video from `from` up to `to`, without the one sample that the demuxer still holds.
+/// Whole seconds of video from `from` up to `to`.
+fn whole(from: i64, to: i64) -> Vec<i64> {
+    (from * 25..to * 25).map(|n| n * 3600).collect()
+}
+
+/// The same without the last sample, which the demuxer still holds.
 fn seconds(from: i64, to: i64) -> Vec<i64> {
-    let mut all: Vec<i64> = (from * 25..to * 25).map(|n| n * 3600).collect();
+    let mut all = whole(from, to);
     all.pop();
     all
 }
@@ -150,7 +156,7 @@ async fn vod_is_read_to_its_end_through_redirects() {
     assert_eq!(first.arrival, None);
     let mut events = first.events;
     events.extend(source.rest().await);
-    assert_eq!(times(&events, 0), seconds(0, 4));
+    assert_eq!(times(&events, 0), whole(0, 4));
     assert_eq!(breaks(&events), 0);
 }
 
@@ -247,9 +253,10 @@ async fn a_segment_that_cannot_be_had_is_skipped() {
     assert_eq!(server.requests("/v2.ts"), 3);
     assert_eq!(breaks(&events), 1);
     assert_eq!(source.counters.segments_skipped.load(Ordering::Relaxed), 1);
-    // The demuxer gives what it held when it is told of the hole; the break stands before all that follows it.
-    let got = times(&events, 0);
-    assert!(got.contains(&(SECOND * 2 - 3600)) && got.contains(&(SECOND * 3)) && !got.contains(&(SECOND * 2)));
+    // What the demuxer held comes before the break.
+    let broken_at = events.iter().position(|e| matches!(e, MediaEvent::Discontinuity(_))).unwrap();
+    assert_eq!(times(&events[..broken_at], 0), whole(0, 2));
+    assert_eq!(times(&events[broken_at..], 0), whole(3, 5));
 }
 
 #[tokio::test]
@@ -334,9 +341,9 @@ async fn audio_renditions_are_interleaved_with_the_best_variant() {
     let mut source = start(&server.url("/top.m3u8"), context());
     let events = source.rest().await;
     assert_eq!(server.requests("/low.m3u8"), 0);
-    assert_eq!(times(&events, 0), seconds(0, 6));
+    assert_eq!(times(&events, 0), whole(0, 6));
     for track in [FIRST_AUDIO, SECOND_AUDIO] {
-        assert_eq!(times(&events, track), seconds(0, 6).iter().map(|t| t + 900).collect::<Vec<_>>());
+        assert_eq!(times(&events, track), whole(0, 6).iter().map(|t| t + 900).collect::<Vec<_>>());
     }
     let all: Vec<i64> = events
         .iter()
@@ -426,7 +433,7 @@ async fn an_endless_segment_is_given_up() {
     context.tuning.playlist_second = Duration::from_millis(50);
     let mut source = start(&server.url("/vod.m3u8"), context);
     let events = source.rest().await;
-    assert_eq!(times(&events, 0).len(), 49);
+    assert_eq!(times(&events, 0).len(), 50);
     assert_eq!(source.counters.segments_skipped.load(Ordering::Relaxed), 1);
 }
 
@@ -436,7 +443,7 @@ async fn a_playlist_behind_a_plain_address_is_recognised() {
     server.video(0..3);
     server.body("/channel", vod(0..3));
     let mut source = start(&server.url("/channel"), context());
-    assert_eq!(times(&source.rest().await, 0), seconds(0, 3));
+    assert_eq!(times(&source.rest().await, 0), whole(0, 3));
 }
 
 #[tokio::test]
@@ -447,9 +454,94 @@ async fn the_end_of_a_live_stream_is_not_the_end_of_the_source() {
     let mut source = start(&server.url("/live.m3u8"), context());
     until_count(&mut source, 74).await;
     server.body("/live.m3u8", live(0, 0..4) + "#EXT-X-ENDLIST\n");
-    until_count(&mut source, 25).await;
+    until_count(&mut source, 26).await;
     server.asked("/live.m3u8", 3).await;
     server.body("/live.m3u8", live(0, 20..23));
     let events = until_count(&mut source, 70).await;
     assert_eq!(times(&events, 0)[..70], seconds(20, 23)[..70]);
+}
+
+/// DTS relative to the first video sample, PTS minus DTS, sync and bytes of every sample, by kind of track.
+fn samples_by_kind(events: &[MediaEvent]) -> (Vec<SampleFacts>, Vec<SampleFacts>) {
+    let mut kinds = HashMap::new();
+    for event in events {
+        if let MediaEvent::Track { track, params } = event {
+            kinds.insert(*track, params.kind());
+        }
+    }
+    let of = |kind| {
+        let wanted = |s: &&crate::container::MediaSample| kinds.get(&s.track) == Some(&kind);
+        let samples = events.iter().filter_map(|event| match event {
+            MediaEvent::Sample(sample) => Some(sample),
+            _ => None,
+        });
+        samples.filter(wanted).cloned().collect::<Vec<_>>()
+    };
+    let (video, audio) = (of(TrackKind::Video), of(TrackKind::Audio));
+    // MP4 counts from another zero than TS: the first picture's presentation is common to both.
+    let zero = video[0].pts.0;
+    let facts = |samples: Vec<crate::container::MediaSample>| {
+        samples.into_iter().map(|s| (s.dts.0 - zero, s.pts.0 - zero, s.sync, s.data)).collect()
+    };
+    (facts(video), facts(audio))
+}
+
+type SampleFacts = (i64, i64, bool, Bytes);
+
+#[tokio::test]
+async fn what_ffmpeg_segments_is_put_together_again() {
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo.ts");
+    let mut direct = start(&format!("file:{}", demo.display()), real_context());
+    let expected = samples_by_kind(&direct.rest().await);
+    assert_eq!((expected.0.len(), expected.1.len()), (400, 750));
+    let ts = ["-map", "0", "-hls_flags", "program_date_time", "list.m3u8"];
+    let fmp4 = ["-map", "0", "-hls_segment_type", "fmp4", "list.m3u8"];
+    let apart = [
+        "-map",
+        "0:v",
+        "-map",
+        "0:a",
+        "-hls_segment_type",
+        "fmp4",
+        "-master_pl_name",
+        "list.m3u8",
+        "-var_stream_map",
+        "v:0,agroup:a a:0,agroup:a,language:eng",
+        "-hls_fmp4_init_filename",
+        "init_%v.mp4",
+        "sub_%v.m3u8",
+    ];
+    for (name, arguments) in [("ts", &ts[..]), ("fmp4", &fmp4[..]), ("apart", &apart[..])] {
+        let dir = tempfile::tempdir().unwrap();
+        let made = tokio::process::Command::new("ffmpeg")
+            .current_dir(dir.path())
+            .args(["-hide_banner", "-loglevel", "error", "-i"])
+            .arg(&demo)
+            .args(["-c", "copy", "-f", "hls", "-hls_time", "4", "-hls_list_size", "0", "-hls_playlist_type", "vod"])
+            .args(arguments)
+            .status()
+            .await
+            .expect("these tests need ffmpeg: apt-get install ffmpeg");
+        assert!(made.success(), "{name}");
+        let server = Server::start().await;
+        for entry in std::fs::read_dir(dir.path()).unwrap() {
+            let path = entry.unwrap().path();
+            server.body(&format!("/{}", path.file_name().unwrap().to_str().unwrap()), std::fs::read(&path).unwrap());
+        }
+        let mut source = start(&server.url("/list.m3u8"), real_context());
+        let events = source.rest().await;
+        let got = samples_by_kind(&events);
+        for (kind, expected, got) in [("video", &expected.0, &got.0), ("audio", &expected.1, &got.1)] {
+            assert_eq!(expected.len(), got.len(), "{name} {kind}");
+            for (n, (e, g)) in expected.iter().zip(got).enumerate() {
+                assert!(e.3 == g.3 && e.2 == g.2, "{name} {kind} {n}: other bytes");
+                assert!((e.0 - g.0).abs() <= 2 && (e.1 - g.1).abs() <= 2, "{name} {kind} {n}: {e:?} {g:?}");
+            }
+        }
+        assert!(!events.iter().any(|e| matches!(e, MediaEvent::Damage(_) | MediaEvent::Discontinuity(_))), "{name}");
+        let walls = events.iter().filter(|e| matches!(e, MediaEvent::WallTime { .. })).count();
+        assert_eq!(walls, if name == "ts" { 4 } else { 0 });
+        let track = |event: &MediaEvent| matches!(event, MediaEvent::Track { .. });
+        assert_eq!(events.iter().filter(|e| track(e)).count(), 2, "{name}");
+    }
 }
