@@ -400,7 +400,10 @@ mod tests {
             ("[[stream]]\nname = \"../x\"\nsource = \"demo:\"", "stream name"),
             ("[[stream]]\nname = \"x\"", "source: missing"),
             ("[[stream]]\nname = \"x\"\nsource = \"gopher://x\"", "x: source:"),
-            ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"", "configured twice"),
+            (
+                "[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"",
+                "configured twice",
+            ),
             ("[http\n", "not valid TOML"),
         ];
         for (text, expected) in cases {

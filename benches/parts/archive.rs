@@ -122,7 +122,11 @@ impl Archive {
         let s3 = support::s3::s3().await;
         let text = format!(
             "[store]\nurl = \"{}\"\n[store.s3]\nendpoint = \"{}\"\nregion = \"{}\"\naccess_key = \"{}\"\nsecret_key = \"{}\"\npath_style = true\n",
-            s3.url(), s3.endpoint, s3.region, s3.access_key, s3.secret_key
+            s3.url(),
+            s3.endpoint,
+            s3.region,
+            s3.access_key,
+            s3.secret_key
         );
         let store = store::open(&s3.url(), s3.options()).expect("a store");
         Self::fill(dir, "s3", text, store, clip, Some(s3)).await

@@ -15,8 +15,24 @@ pub fn ffmpeg_to_fmp4_hls(clip: &Clip, dir: &Path, rounds: u32) -> f64 {
     for _ in 0..rounds {
         spent += measure::run(
             "ffmpeg",
-            &["-y", "-v", "error", "-i", input, "-c", "copy", "-f", "hls", "-hls_time", "6", "-hls_list_size", "0",
-              "-hls_segment_type", "fmp4", list.to_str().expect("a path")],
+            &[
+                "-y",
+                "-v",
+                "error",
+                "-i",
+                input,
+                "-c",
+                "copy",
+                "-f",
+                "hls",
+                "-hls_time",
+                "6",
+                "-hls_list_size",
+                "0",
+                "-hls_segment_type",
+                "fmp4",
+                list.to_str().expect("a path"),
+            ],
         );
     }
     spent.as_secs_f64() / f64::from(rounds) / clip.seconds
@@ -26,7 +42,8 @@ pub fn ffmpeg_to_fmp4_hls(clip: &Clip, dir: &Path, rounds: u32) -> f64 {
 pub fn print_faststart(file: &Path, dir: &Path) {
     let start = Instant::now();
     let out = dir.join("faststart.mp4");
-    let arguments = ["-y", "-v", "error", "-i", file.to_str().expect("a path"), "-c", "copy", "-movflags", "+faststart"];
+    let arguments =
+        ["-y", "-v", "error", "-i", file.to_str().expect("a path"), "-c", "copy", "-movflags", "+faststart"];
     let spent = measure::run("ffmpeg", &[&arguments[..], &[out.to_str().expect("a path")]].concat());
     let gb = std::fs::metadata(&out).expect("made").len() as f64 / 1e9;
     println!(
@@ -66,7 +83,10 @@ pub async fn print_static_file(file: &Path) {
     }
     let spent = measure::process_cpu(child.id()) - before;
     let gb = std::fs::metadata(file).expect("made").len() as f64 / 1e9 * f64::from(rounds);
-    println!("yardstick: nginx, static file                         {:>13.2} GB per CPU-second", gb / spent.as_secs_f64());
+    println!(
+        "yardstick: nginx, static file                         {:>13.2} GB per CPU-second",
+        gb / spent.as_secs_f64()
+    );
     let _ = child.kill();
     let _ = child.wait();
 }

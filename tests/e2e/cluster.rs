@@ -45,7 +45,10 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for name in ["record.log", "play1.log", "play2.log"] {
-                eprintln!("--- {name} ---\n{}", std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default());
+                eprintln!(
+                    "--- {name} ---\n{}",
+                    std::fs::read_to_string(self.dir.path().join(name)).unwrap_or_default()
+                );
             }
         }
         let _ = Command::new(script("down")).arg(self.dir.path()).stdout(std::process::Stdio::null()).status();

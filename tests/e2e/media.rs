@@ -29,11 +29,7 @@ pub async fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
         .output()
         .await
         .unwrap_or_else(|e| panic!("{program} cannot be started ({e}); run `scripts/install-deps test`"));
-    assert!(
-        output.status.success(),
-        "{program} {arguments:?}\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{program} {arguments:?}\n{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
@@ -42,7 +38,10 @@ fn numbering() -> String {
     (0..BITS)
         .map(|bit| {
             let x = bit * 20;
-            format!("drawbox=x={x}:y=80:w=20:h=32:color=white:t=fill:enable='gt(mod(floor(n/{})\\,2)\\,0)'", 1u32 << bit)
+            format!(
+                "drawbox=x={x}:y=80:w=20:h=32:color=white:t=fill:enable='gt(mod(floor(n/{})\\,2)\\,0)'",
+                1u32 << bit
+            )
         })
         .collect::<Vec<_>>()
         .join(",")
@@ -56,15 +55,36 @@ pub async fn clips() -> Clips {
     let video = format!("color=black:s=320x192:r={FPS}:d={SECONDS},{}", numbering());
     let tone = |hz: u32| format!("sine=frequency={hz}:sample_rate=48000:duration={SECONDS}");
     let (tone1, tone2) = (tone(440), tone(660));
-    let x264 = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "50", "-bf", "2", "-sc_threshold", "0"];
-    let x265 = ["-c:v", "libx265", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-x265-params", "keyint=50:min-keyint=50:scenecut=0:log-level=error"];
+    let x264 =
+        ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "50", "-bf", "2", "-sc_threshold", "0"];
+    let x265 = [
+        "-c:v",
+        "libx265",
+        "-preset",
+        "ultrafast",
+        "-pix_fmt",
+        "yuv420p",
+        "-x265-params",
+        "keyint=50:min-keyint=50:scenecut=0:log-level=error",
+    ];
     let aac = ["-c:a", "aac", "-b:a", "96k", "-ac", "2"];
     let start = ["-y", "-v", "error", "-f", "lavfi", "-i", &video, "-f", "lavfi", "-i", &tone1];
     let first = [&start[..], &x264, &aac, &[h264.to_str().expect("a path")]].concat();
     let second = [&start[..], &x265, &aac, &[hevc.to_str().expect("a path")]].concat();
-    let languages = ["-map", "0:v", "-map", "1:a", "-map", "2:a", "-metadata:s:a:0", "language=eng", "-metadata:s:a:1", "language=fra"];
-    let third =
-        [&start[..], &["-f", "lavfi", "-i", &tone2], &languages, &x264, &aac, &[two.to_str().expect("a path")]].concat();
+    let languages = [
+        "-map",
+        "0:v",
+        "-map",
+        "1:a",
+        "-map",
+        "2:a",
+        "-metadata:s:a:0",
+        "language=eng",
+        "-metadata:s:a:1",
+        "language=fra",
+    ];
+    let third = [&start[..], &["-f", "lavfi", "-i", &tone2], &languages, &x264, &aac, &[two.to_str().expect("a path")]]
+        .concat();
     run("ffmpeg", &first).await;
     run("ffmpeg", &second).await;
     run("ffmpeg", &third).await;
@@ -76,7 +96,19 @@ pub async fn frame_numbers(input: &str, options: &[&str]) -> Vec<i64> {
     let read = "crop=320:16:0:88,scale=16:1:flags=area,format=gray";
     let mut arguments = vec!["-v", "error"];
     arguments.extend_from_slice(options);
-    arguments.extend_from_slice(&["-i", input, "-map", "0:v:0", "-vf", read, "-fps_mode", "passthrough", "-f", "rawvideo", "-"]);
+    arguments.extend_from_slice(&[
+        "-i",
+        input,
+        "-map",
+        "0:v:0",
+        "-vf",
+        read,
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "rawvideo",
+        "-",
+    ]);
     let rows = run("ffmpeg", &arguments).await;
     rows.chunks_exact(BITS)
         .map(|row| row.iter().enumerate().map(|(bit, level)| i64::from(*level > 128) << bit).sum())
@@ -104,5 +136,9 @@ pub async fn packet_hashes(input: &Path, kind: &str, is_hevc: bool) -> Vec<Strin
     let path = input.to_str().expect("a path");
     arguments.extend_from_slice(&["-i", path, "-map", &map, "-c", "copy", &bsf, filter, "-f", "framemd5", "-"]);
     let text = String::from_utf8(run("ffmpeg", &arguments).await).expect("text");
-    text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.rsplit(',').next()).map(|h| h.trim().to_owned()).collect()
+    text.lines()
+        .filter(|l| !l.starts_with('#'))
+        .filter_map(|l| l.rsplit(',').next())
+        .map(|h| h.trim().to_owned())
+        .collect()
 }

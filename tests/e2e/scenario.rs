@@ -94,7 +94,8 @@ async fn check_stream(nodes: &[String], stream: &Stream, recorded_from: i64) {
     let offset_frames = (from * 1000 - first_utc_ms) * FPS / 1000;
     if stream.states_time {
         // The sender began with frame 0 at a moment it knows, and states it by the second frame's worth.
-        let other_ms = program_date_time_ms(&text(&format!("{base}/{name}/tracks-v1/index-{}-3.fmp4.m3u8", from + 6)).await);
+        let other_ms =
+            program_date_time_ms(&text(&format!("{base}/{name}/tracks-v1/index-{}-3.fmp4.m3u8", from + 6)).await);
         let other = media::frame_numbers(&format!("{base}/{name}/index-{}-3.fmp4.m3u8", from + 6), &[]).await;
         let by_time = (other_ms - first_utc_ms) * FPS;
         let by_frames = (other[0] - archived[0]) * 1000;
@@ -120,7 +121,8 @@ async fn check_stream(nodes: &[String], stream: &Stream, recorded_from: i64) {
     consecutive(&absolute, &format!("{name} timeshift_abs"));
 
     check_segment(base, &media_list, name).await;
-    let info: serde_json::Value = serde_json::from_str(&text(&format!("{base}/{name}/media_info.json")).await).expect("JSON");
+    let info: serde_json::Value =
+        serde_json::from_str(&text(&format!("{base}/{name}/media_info.json")).await).expect("JSON");
     assert_eq!(info["tracks"].as_array().map(Vec::len), Some(1 + stream.languages.len()), "{info}");
 }
 
@@ -143,7 +145,10 @@ async fn check_export(nodes: &[String], stream: &Stream, from: i64, seconds: i64
 
     let client = reqwest::Client::new();
     let head = client.head(format!("{}/{path}", nodes[0])).send().await.expect("HEAD");
-    assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().expect("ascii")), (200, length.as_str()));
+    assert_eq!(
+        (head.status().as_u16(), head.headers()["content-length"].to_str().expect("ascii")),
+        (200, length.as_str())
+    );
     // Random pieces, in turn from all nodes, put together to the whole.
     let mut seed = from as u64;
     let mut random = |below: usize| {
@@ -176,7 +181,8 @@ async fn check_export(nodes: &[String], stream: &Stream, from: i64, seconds: i64
     consecutive(&frames, &format!("{name} export"));
     assert!((frames.len() as i64 - seconds * FPS).abs() <= 1, "{name}: {} frames for {seconds} s", frames.len());
     assert!((frames[0] - first_frame).abs() <= 1, "{name}: begins at {}, not {first_frame}", frames[0]);
-    let probed = media::run("ffprobe", &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", path]).await;
+    let probed =
+        media::run("ffprobe", &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", path]).await;
     let duration: f64 = String::from_utf8_lossy(&probed).trim().parse().expect("a duration");
     assert!((duration - seconds as f64).abs() < 0.05, "{name}: lasts {duration} s");
     for kind in ["v", "a"] {

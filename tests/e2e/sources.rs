@@ -104,13 +104,11 @@ pub async fn start(clips: &Clips) -> Sources {
     let ts_list = folder.join("ts/live.m3u8");
     let fmp4_list = folder.join("fmp4/live.m3u8");
     let ts = [&hls[..], &["-hls_segment_type", "mpegts", ts_list.to_str().expect("a path")]].concat();
-    let fmp4 = [&hls[..], &["-tag:v", "hvc1", "-hls_segment_type", "fmp4", fmp4_list.to_str().expect("a path")]].concat();
+    let fmp4 =
+        [&hls[..], &["-tag:v", "hvc1", "-hls_segment_type", "fmp4", fmp4_list.to_str().expect("a path")]].concat();
     let udp_url = format!("udp://{udp}?pkt_size=1316");
-    let senders = vec![
-        sender(&clips.h264, &ts),
-        sender(&clips.hevc, &fmp4),
-        sender(&clips.h264, &["-f", "mpegts", &udp_url]),
-    ];
+    let senders =
+        vec![sender(&clips.h264, &ts), sender(&clips.hevc, &fmp4), sender(&clips.h264, &["-f", "mpegts", &udp_url])];
     let stream = |name, source: String, clip: &PathBuf, languages, states_time| Stream {
         name,
         source,

@@ -20,8 +20,10 @@ pub(crate) trait TsDemux: Send + Sync {
 pub(crate) trait Fmp4Demux: Send + Sync {
     /// Takes an init segment (`ftyp` + `moov`). An error is a sentence.
     fn push_init(&mut self, bytes: &[u8], events: &mut Vec<MediaEvent>) -> Result<(), String>;
-    /// Takes a whole media segment. An error is a sentence.
+    /// Takes a whole media segment. An error is a sentence; what was read before it is in `events`.
     fn push_segment(&mut self, bytes: &Bytes, events: &mut Vec<MediaEvent>) -> Result<(), String>;
+    /// The times of the next segment do not continue those before.
+    fn discontinuity(&mut self);
 }
 
 /// Makes demuxers; tests put their own in its place.
@@ -47,7 +49,7 @@ mod glue {
 
     impl Demuxers for RealDemuxers {
         fn ts(&self) -> Box<dyn TsDemux> {
-            Box::new(TsDemuxer::new())
+            Box::new(TsDemuxer::with_assemblers(crate::container::codec::assembler))
         }
         fn fmp4(&self) -> Box<dyn Fmp4Demux> {
             Box::new(Fmp4Reader::new())
@@ -72,6 +74,9 @@ mod glue {
         }
         fn push_segment(&mut self, bytes: &Bytes, events: &mut Vec<MediaEvent>) -> Result<(), String> {
             Fmp4Reader::push_segment(self, bytes, events).map_err(|e| e.to_string())
+        }
+        fn discontinuity(&mut self) {
+            Fmp4Reader::discontinuity(self);
         }
     }
 }

@@ -46,7 +46,9 @@ impl FileSource {
 
     pub(super) async fn session(&mut self, context: &SourceContext, sink: &mut Sink) -> Result<End, SourceError> {
         sink.watch().set_limit(None);
-        let mut looper = Looper::new(self.looped);
+        // A file that plays live plays now; the clock inside it tells when it was made.
+        let tells_time = !self.looped && !self.realtime && self.start.is_none();
+        let mut looper = Looper::new(self.looped, tells_time);
         let mut outlet = Outlet { pace: self.realtime.then(Pace::default), start: self.start };
         loop {
             let mut input = self.open().await?;
@@ -158,7 +160,8 @@ impl Pace {
     async fn until_due(&mut self, dts: i64) {
         let now = Instant::now();
         let (began, first) = *self.anchor.get_or_insert((now, dts));
-        let due = u64::try_from(Ticks(dts.saturating_sub(first)).to_us()).ok().map(|us| began + Duration::from_micros(us));
+        let due =
+            u64::try_from(Ticks(dts.saturating_sub(first)).to_us()).ok().map(|us| began + Duration::from_micros(us));
         match due {
             // A jump of the file's own clock, or a machine that slept: begin anew from here.
             Some(due) if due > now + HOPELESS || now > due + HOPELESS => self.anchor = Some((now, dts)),
@@ -171,6 +174,8 @@ impl Pace {
 /// Makes one endless stream of a file's passes.
 struct Looper {
     looped: bool,
+    /// Whether the wall times inside the file count.
+    tells_time: bool,
     /// Ticks that the present pass is moved by.
     shift: i64,
     /// Duration of a pass; known after the first.
@@ -199,9 +204,10 @@ struct Passed {
 }
 
 impl Looper {
-    fn new(looped: bool) -> Self {
+    fn new(looped: bool, tells_time: bool) -> Self {
         Self {
             looped,
+            tells_time,
             shift: 0,
             period: None,
             lead: None,
@@ -256,8 +262,7 @@ impl Looper {
                     }
                 }
                 MediaEvent::WallTime { media, utc } => {
-                    // The second time round, its clock tells an old time.
-                    if self.period.is_none() && !self.broken {
+                    if self.tells_time {
                         out.push(MediaEvent::WallTime { media, utc });
                     }
                 }

@@ -49,8 +49,12 @@ impl HttpSource {
         let mut demuxer = context.demuxers.ts();
         let mut head = Some(BytesMut::new());
         loop {
-            let chunk = response.chunk().await.map_err(|e| SourceError::Failed(causes(e)))?;
-            let ended = chunk.is_none();
+            let chunk = response.chunk().await;
+            let ended = !matches!(chunk, Ok(Some(_)));
+            let (chunk, failure) = match chunk {
+                Ok(chunk) => (chunk, None),
+                Err(error) => (None, Some(SourceError::Failed(causes(error)))),
+            };
             let mut bytes = chunk.unwrap_or_default();
             if let Some(mut start) = head.take() {
                 start.extend_from_slice(&bytes);
@@ -73,7 +77,7 @@ impl HttpSource {
             }
             sink.send(events, Some(now_utc())).await?;
             if ended {
-                return Ok(Looks::Ended);
+                return failure.map_or(Ok(Looks::Ended), Err);
             }
         }
     }

@@ -27,6 +27,8 @@ pub mod spec;
 mod udp;
 
 #[cfg(test)]
+mod net_tests;
+#[cfg(test)]
 mod testing;
 
 pub use counters::SourceCounters;
@@ -87,9 +89,10 @@ pub struct SourceContext {
 impl SourceContext {
     /// The usual context of `stream`: 10 s until a stall, 6 s segments; the jitter follows from the name.
     pub fn new(stream: StreamName, counters: Arc<SourceCounters>) -> Self {
-        let seed = stream.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let seed = stream
+            .as_str()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self {
             stream,
             stall: Duration::from_secs(10),

@@ -37,7 +37,7 @@ pub(super) enum Datagram<'a> {
 pub(super) fn classify(datagram: &[u8]) -> Datagram<'_> {
     match datagram.first() {
         // The version bits of 0x47 are 1: a TS packet never looks like RTP.
-        Some(0x47) => Datagram::Plain(datagram),
+        Some(0x47) if datagram.len() >= 188 => Datagram::Plain(datagram),
         Some(first) if first >> 6 == 2 => parse_rtp(datagram).map_or(Datagram::Other, Datagram::Rtp),
         _ => Datagram::Other,
     }
@@ -58,11 +58,7 @@ fn parse_rtp(datagram: &[u8]) -> Option<RtpPacket<'_>> {
     if kind & 0x7f != PAYLOAD_MP2T && rest.first() != Some(&0x47) {
         return None;
     }
-    Some(RtpPacket {
-        sequence: u16::from_be_bytes([s0, s1]),
-        sender: u32::from_be_bytes([a, b, c, d]),
-        payload: rest,
-    })
+    Some(RtpPacket { sequence: u16::from_be_bytes([s0, s1]), sender: u32::from_be_bytes([a, b, c, d]), payload: rest })
 }
 
 /// Puts RTP packets back into order.
@@ -79,11 +75,6 @@ pub(super) struct Reorder {
 }
 
 impl Reorder {
-    /// An empty one that goes on counting: another sender took over.
-    pub(super) fn restarted(self) -> Self {
-        Self { sender: None, next: 0, waiting: BTreeMap::new(), lost: self.lost, useless: self.useless }
-    }
-
     /// Takes a packet that arrived at `now_ms` and appends to `out` what is in order now. True when a new sender
     /// or a jump in the numbers broke the order.
     pub(super) fn push(&mut self, packet: RtpPacket<'_>, now_ms: u64, out: &mut Vec<u8>) -> bool {
@@ -131,6 +122,11 @@ impl Reorder {
     /// Whether packets wait for one that is missing.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
+    }
+
+    /// Forgets the sender and what waits; the counts stay.
+    pub(super) fn forget(&mut self) {
+        *self = Self { lost: self.lost, useless: self.useless, ..Self::default() };
     }
 
     fn drain(&mut self, out: &mut Vec<u8>) {

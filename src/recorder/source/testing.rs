@@ -121,6 +121,7 @@ impl Fmp4Demux for Toy {
         TsDemux::flush(self, events);
         Ok(())
     }
+    fn discontinuity(&mut self) {}
 }
 
 /// A context with short waits and toy demuxers.
@@ -155,7 +156,7 @@ pub(super) fn start(spec: &str, context: SourceContext) -> Running {
 }
 
 pub(super) fn start_spec(spec: SourceSpec, context: SourceContext) -> Running {
-    let (out, items) = mpsc::channel(4);
+    let (out, items) = mpsc::channel(1000);
     let cancel = CancellationToken::new();
     let counters = context.counters.clone();
     tokio::spawn(run(spec, context, out, cancel.clone()));

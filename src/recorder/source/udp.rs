@@ -36,8 +36,9 @@ fn open(spec: &UdpSpec) -> Result<UdpSocket, SourceError> {
         };
         SourceError::failed(format!("port {}: cannot {what}: {e}{hint}", spec.port))
     };
-    let socket = Socket::new(Domain::for_address(SocketAddr::new(spec.address, spec.port)), Type::DGRAM, Some(Protocol::UDP))
-        .map_err(|e| fail("open a socket", e))?;
+    let socket =
+        Socket::new(Domain::for_address(SocketAddr::new(spec.address, spec.port)), Type::DGRAM, Some(Protocol::UDP))
+            .map_err(|e| fail("open a socket", e))?;
     let multicast = spec.address.is_multicast();
     if multicast {
         // Several recorders on one host may listen to one group.
@@ -47,7 +48,11 @@ fn open(spec: &UdpSpec) -> Result<UdpSocket, SourceError> {
         && let Ok(granted) = socket.recv_buffer_size()
         && granted < RECEIVE_BUFFER
     {
-        tracing::warn!(granted, wanted = RECEIVE_BUFFER, "a small receive buffer may lose packets; raise net.core.rmem_max");
+        tracing::warn!(
+            granted,
+            wanted = RECEIVE_BUFFER,
+            "a small receive buffer may lose packets; raise net.core.rmem_max"
+        );
     }
     socket.set_nonblocking(true).map_err(|e| fail("make the socket non-blocking", e))?;
     // Bound to the group itself, the socket gets nothing that is meant for other groups on the same port.
@@ -74,11 +79,7 @@ fn open(spec: &UdpSpec) -> Result<UdpSocket, SourceError> {
 }
 
 /// Receives until something breaks.
-pub(super) async fn session(
-    spec: UdpSpec,
-    context: &SourceContext,
-    sink: &mut Sink,
-) -> Result<End, SourceError> {
+pub(super) async fn session(spec: UdpSpec, context: &SourceContext, sink: &mut Sink) -> Result<End, SourceError> {
     let socket = open(&spec)?;
     tracing::info!(address = %spec.address, port = spec.port, "listening");
     let mut gatherer = Gatherer::new(spec.sender);
@@ -178,7 +179,7 @@ impl Gatherer {
                     tracing::info!(sender = %from, "another sender took over");
                     broken = true;
                     out.clear();
-                    self.reorder = std::mem::take(&mut self.reorder).restarted();
+                    self.reorder.forget();
                 }
                 _ => {}
             }

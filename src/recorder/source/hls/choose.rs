@@ -86,13 +86,7 @@ mod tests {
     use super::*;
 
     fn variant(uri: &str, pixels: u64, bandwidth: u64, codecs: Option<&str>) -> Variant {
-        Variant {
-            uri: uri.into(),
-            bandwidth,
-            codecs: codecs.map(Into::into),
-            pixels,
-            audio_group: Some("a".into()),
-        }
+        Variant { uri: uri.into(), bandwidth, codecs: codecs.map(Into::into), pixels, audio_group: Some("a".into()) }
     }
 
     fn audio(group: &str, name: &str, uri: Option<&str>) -> AudioMedia {
@@ -130,7 +124,14 @@ mod tests {
     fn languages() {
         assert_eq!(LANGUAGES.len() % 6, 0);
         assert!(LANGUAGES.as_bytes().chunks(6).all(|c| c[5] == b' ' && c[..5].iter().all(u8::is_ascii_lowercase)));
-        for (tag, code) in [("de", Some("deu")), ("DE-at", Some("deu")), ("en_GB", Some("eng")), ("fra", Some("fra")), ("zu", Some("zul")), ("aa", Some("aar"))] {
+        for (tag, code) in [
+            ("de", Some("deu")),
+            ("DE-at", Some("deu")),
+            ("en_GB", Some("eng")),
+            ("fra", Some("fra")),
+            ("zu", Some("zul")),
+            ("aa", Some("aar")),
+        ] {
             assert_eq!(language_code(tag).as_deref(), code, "{tag}");
         }
         for none in ["", "und", "qq", "x", "é", "english"] {

@@ -25,7 +25,9 @@ const TRACKS_PER_RENDITION: u32 = 0x1_0000;
 pub(super) struct SegmentEvents {
     /// What to remember when its first event goes out.
     pub(super) known: Known,
-    /// Counts the breaks that this rendition has passed.
+    /// What the demuxer still held of the segment before, given up at a break or a hole.
+    pub(super) tail: Vec<MediaEvent>,
+    /// Counts the breaks that this rendition's playlist has passed.
     pub(super) epoch: i64,
     /// Why there is a break before it.
     pub(super) breaks: Option<&'static str>,
@@ -61,9 +63,27 @@ struct Lane {
     epoch: i64,
     /// What to add to the epochs of its playlist, which may count fewer or more breaks than the lead's.
     offset: i64,
+    /// Breaks inside the media, which the playlist does not count.
+    inner: i64,
     last_dts: Option<i64>,
     /// Ticks to add, once known in this epoch.
     shift: Option<i64>,
+}
+
+impl Lane {
+    /// Queues events; a break inside them is one for all renditions to pass together.
+    fn take(&mut self, events: Vec<MediaEvent>, epoch: i64) {
+        for event in events {
+            let queued = match event {
+                MediaEvent::Discontinuity(why) => {
+                    self.inner += 1;
+                    Queued::Break { epoch: epoch + self.inner, why }
+                }
+                event => Queued::Event(event),
+            };
+            self.queue.push_back(queued);
+        }
+    }
 }
 
 /// The renditions on their way out.
@@ -88,8 +108,9 @@ impl Merge {
     pub(super) fn push(&mut self, rendition: usize, segment: SegmentEvents) {
         let Some(lane) = self.lanes.get_mut(rendition) else { return };
         lane.late = false;
+        lane.take(segment.tail, segment.epoch);
         if let Some(why) = segment.breaks {
-            lane.queue.push_back(Queued::Break { epoch: segment.epoch, why });
+            lane.queue.push_back(Queued::Break { epoch: segment.epoch + lane.inner, why });
         } else if segment.hole {
             lane.queue.push_back(Queued::Hole);
         }
@@ -98,8 +119,14 @@ impl Merge {
             _ => None,
         });
         lane.queue.push_back(Queued::Begin { known: segment.known, arrival: segment.arrival.zip(last) });
-        // The media clock of a rendition on its own is broken for all: that is what breaks are for.
-        lane.queue.extend(segment.events.into_iter().map(Queued::Event));
+        lane.take(segment.events, segment.epoch);
+    }
+
+    /// Takes the last events of a rendition, which belong to the segment before.
+    pub(super) fn push_tail(&mut self, rendition: usize, events: Vec<MediaEvent>, epoch: i64) {
+        if let Some(lane) = self.lanes.get_mut(rendition) {
+            lane.take(events, epoch);
+        }
     }
 
     /// A rendition has come to its end.
@@ -172,7 +199,9 @@ impl Merge {
         }
         // Now each queue is empty, or begins with a sample or a break.
         let head = |lane: &Lane| match lane.queue.front() {
-            Some(Queued::Event(MediaEvent::Sample(sample))) => Some(sample.dts.0.saturating_add(lane.shift.unwrap_or(0))),
+            Some(Queued::Event(MediaEvent::Sample(sample))) => {
+                Some(sample.dts.0.saturating_add(lane.shift.unwrap_or(0)))
+            }
             _ => None,
         };
         let first = self.lanes.iter().enumerate().filter_map(|(n, lane)| Some((head(lane)?, n))).min();
@@ -254,7 +283,8 @@ impl Merge {
     fn break_is_lonely(&mut self, dts: i64, merged: &mut Merged) -> bool {
         let epoch = self.epoch;
         let lonely = self.lanes.iter().position(|lane| {
-            let stands = matches!(lane.queue.front(), Some(Queued::Break { epoch: to, .. }) if to + lane.offset > epoch);
+            let stands =
+                matches!(lane.queue.front(), Some(Queued::Break { epoch: to, .. }) if to + lane.offset > epoch);
             stands && lane.last_dts.is_some_and(|last| dts.saturating_sub(last) > BREAK_PATIENCE)
         });
         match lonely {
@@ -304,13 +334,6 @@ impl Merge {
                 }
             }
             MediaEvent::Track { track, .. } | MediaEvent::TrackGone(track) => *track = place(*track),
-            // The lead's clock is everybody's; a jump inside another rendition is damage to that one only.
-            MediaEvent::Discontinuity(_) if n > 0 => {
-                if let Some(lane) = self.lanes.get_mut(n) {
-                    lane.shift = None;
-                }
-                event = MediaEvent::Damage("the clock of an audio rendition jumped");
-            }
             MediaEvent::WallTime { .. } if n > 0 => return,
             _ => {}
         }

@@ -27,6 +27,7 @@ fn samples(dts: impl IntoIterator<Item = i64>) -> Vec<MediaEvent> {
 fn segment(epoch: i64, breaks: bool, dts: impl IntoIterator<Item = i64>) -> SegmentEvents {
     SegmentEvents {
         known: known(),
+        tail: Vec::new(),
         epoch,
         breaks: breaks.then_some("test"),
         hole: false,
@@ -108,6 +109,33 @@ fn a_break_that_only_one_playlist_has_blocks_nothing() {
     assert_eq!(out.iter().filter(|o| **o == Err("break")).count(), 0);
     assert_eq!(out.iter().filter(|o| o.is_ok()).count(), 60, "{out:?}");
     assert!(merge.is_done());
+}
+
+#[test]
+fn a_break_inside_the_media_is_passed_together_too() {
+    let mut merge = Merge::new(2);
+    let mut jumping = segment(0, false, [0, 10]);
+    jumping.events.push(MediaEvent::Discontinuity("inside"));
+    jumping.events.extend(samples([9000]));
+    merge.push(0, jumping);
+    let mut jumping = segment(0, false, [5, 15]);
+    jumping.events.push(MediaEvent::Discontinuity("inside"));
+    jumping.events.extend(samples([9005]));
+    merge.push(1, jumping);
+    // And one that the playlist tells counts on from there; what the demuxer held comes before it.
+    for (n, held, next) in [(0, 9010, 70), (1, 9015, 75)] {
+        let mut told = segment(1, true, [next]);
+        told.tail = samples([held]);
+        merge.push(n, told);
+        merge.finish(n);
+    }
+    let ok = |n, dts| Ok((n, dts));
+    let expected = [
+        [ok(0, 0), ok(1, 5), ok(0, 10), ok(1, 15), Err("break")].to_vec(),
+        [ok(0, 9000), ok(1, 9005), ok(0, 9010), ok(1, 9015), Err("break")].to_vec(),
+        [ok(0, 70), ok(1, 75)].to_vec(),
+    ];
+    assert_eq!(pull(&mut merge), expected.concat());
 }
 
 #[test]

@@ -170,7 +170,8 @@ impl HlsSource {
         mut receivers: Vec<mpsc::Receiver<FromRendition>>,
     ) -> Result<End, SourceError> {
         let mut merge = Merge::new(keys.len());
-        let mut patience = context.stall;
+        // Less than what the watch for stalls allows: a late rendition is left behind before all are given up.
+        let mut patience = context.stall / 2;
         // Since when something is waited for: a rendition by the others, or the end of the others by the lead.
         let mut waiting_since: Option<Instant> = None;
         let mut open: Vec<bool> = vec![true; keys.len()];
@@ -203,11 +204,13 @@ impl HlsSource {
             tokio::select! {
                 (n, item) = next(&mut receivers, &open, &merge) => match item {
                     Some(FromRendition::Segment(segment)) => merge.push(n, *segment),
+                    Some(FromRendition::Tail(events, epoch)) => merge.push_tail(n, events, epoch),
                     Some(FromRendition::Target(target_us)) => {
                         if n == 0 {
                             // Longer segments come less often; that is no stall.
-                            patience = context.stall.max(playlist_time(context, target_us.saturating_mul(3)));
-                            sink.watch().set_limit(Some(patience));
+                            let limit = context.stall.max(playlist_time(context, target_us.saturating_mul(3)));
+                            sink.watch().set_limit(Some(limit));
+                            patience = limit / 2;
                         }
                     }
                     None => {

@@ -25,6 +25,8 @@ use url::Url;
 
 /// Largest segment, in bytes.
 const MAX_SEGMENT_BYTES: usize = 64 << 20;
+/// Largest segment of an audio rendition, of which there may be many, in bytes.
+const MAX_AUDIO_SEGMENT_BYTES: usize = 8 << 20;
 /// Largest init segment, in bytes.
 const MAX_INIT_BYTES: usize = 4 << 20;
 /// Attempts at one segment when the server refuses it.
@@ -38,6 +40,8 @@ const PLAYLIST_FAILURES: u32 = 4;
 pub(super) enum FromRendition {
     /// The next segment.
     Segment(Box<SegmentEvents>),
+    /// The last events of the last segment, and the epoch they are of.
+    Tail(Vec<MediaEvent>, i64),
     /// How long its segments are at most, in microseconds.
     Target(i64),
 }
@@ -128,7 +132,8 @@ impl Rendition {
                 self.deliver(planned, &base, arrival).await?;
             }
             if playlist.ended {
-                return Ok(());
+                let tail = self.reader.finish();
+                return self.tell(FromRendition::Tail(tail, self.reader.epoch)).await;
             }
             // RFC 8216 6.3.4: a target duration after a change, half of one without.
             let wait_us = if fresh { playlist.target_us } else { playlist.target_us / 2 };
@@ -146,7 +151,7 @@ impl Rendition {
         self.context.stall.max(Duration::from_millis(100))
     }
 
-    async fn tell(&self, what: FromRendition) -> Result<(), SourceError> {
+    async fn tell(&mut self, what: FromRendition) -> Result<(), SourceError> {
         self.out.send(what).await.map_err(|_| SourceError::Closed)
     }
 
@@ -188,13 +193,14 @@ impl Rendition {
             counters.received(body.len(), now_utc());
             SourceCounters::add(&counters.segments_fetched, 1);
             let utc = listed.utc.filter(|_| self.lead && listed.utc_stated);
-            self.reader.read(&self.context, listed.map.as_deref().zip(init), body, utc)
+            self.reader.read(&self.context, listed.map.as_ref().zip(init), body, utc)
         });
         match read {
-            Ok(mut events) => {
+            Ok((tail, mut events)) => {
                 self.name_language(&mut events);
                 let segment = SegmentEvents {
                     known: planned.known,
+                    tail,
                     epoch: self.reader.epoch,
                     breaks: self.reader.pending_break.take(),
                     hole: std::mem::take(&mut self.reader.pending_hole),
@@ -223,7 +229,8 @@ impl Rendition {
             init = Some(self.fetcher.fetch(&url, map.range, MAX_INIT_BYTES, time).await?.body);
         }
         let url = resolve(base, &listed.uri)?;
-        let body = self.fetcher.fetch(&url, listed.range, MAX_SEGMENT_BYTES, time).await?.body;
+        let limit = if self.lead { MAX_SEGMENT_BYTES } else { MAX_AUDIO_SEGMENT_BYTES };
+        let body = self.fetcher.fetch(&url, listed.range, limit, time).await?.body;
         Ok((init, body))
     }
 
@@ -267,6 +274,8 @@ pub(super) struct SegmentReader {
     pending_hole: bool,
     /// The next bytes do not continue the last ones.
     pending_reset: bool,
+    /// The playlist has PROGRAM-DATE-TIME.
+    states_time: bool,
 }
 
 impl SegmentReader {
@@ -280,6 +289,7 @@ impl SegmentReader {
             pending_break: None,
             pending_hole: false,
             pending_reset: false,
+            states_time: false,
         }
     }
 
@@ -289,40 +299,65 @@ impl SegmentReader {
         self.pending_reset = true;
     }
 
+    /// The end: what the demuxer still holds.
+    fn finish(&mut self) -> Vec<MediaEvent> {
+        let mut tail = Vec::new();
+        if let Some(demuxer) = &mut self.ts {
+            demuxer.flush(&mut tail);
+        }
+        tail
+    }
+
     /// Demuxes one segment, which begins at wall time `utc` if that is known. `init`: its init segment's place, and
-    /// its bytes when they are new.
+    /// its bytes when they are new. Gives what was still held of the segment before, if this one does not continue
+    /// it, and the events of this one.
     fn read(
         &mut self,
         context: &SourceContext,
-        map: Option<(&MapRef, Bytes)>,
+        init: Option<(&Arc<MapRef>, Bytes)>,
         body: Bytes,
         utc: Option<UtcUs>,
-    ) -> Result<Vec<MediaEvent>, String> {
+    ) -> Result<(Vec<MediaEvent>, Vec<MediaEvent>), String> {
+        let mut tail = Vec::new();
         let mut events = Vec::new();
-        let is_fmp4 = map.is_some() || looks_like_mp4(&body);
+        let is_fmp4 = init.is_some() || self.init_of.is_some() || looks_like_mp4(&body);
         let mut first = None;
+        let reset = std::mem::take(&mut self.pending_reset);
         if is_fmp4 {
             let reader = self.fmp4.get_or_insert_with(|| context.demuxers.fmp4());
-            if let Some((map, init)) = map {
-                reader.push_init(&init, &mut events)?;
-                self.init_of = Some(Arc::new(map.clone()));
+            if reset {
+                reader.discontinuity();
             }
-            reader.push_segment(&body, &mut events)?;
-            self.pending_reset = false;
+            if let Some((map, init)) = init {
+                reader.push_init(&init, &mut events)?;
+                self.init_of = Some(map.clone());
+            }
+            if let Err(error) = reader.push_segment(&body, &mut events) {
+                if !events.iter().any(|e| matches!(e, MediaEvent::Sample(_))) {
+                    return Err(error);
+                }
+                events.push(MediaEvent::Damage("a damaged segment of fragmented MP4"));
+            }
+            interleave(&mut events);
         } else {
             if utc.is_some() {
                 first = first_time(context, &body);
             }
             let demuxer = self.ts.get_or_insert_with(|| context.demuxers.ts());
-            if std::mem::take(&mut self.pending_reset) {
-                let mut told = Vec::new();
-                demuxer.discontinuity(&mut told);
-                events.extend(told.into_iter().filter(|e| !matches!(e, MediaEvent::Discontinuity(_))));
+            if reset {
+                demuxer.discontinuity(&mut tail);
+                // Said once, for all renditions together.
+                tail.retain(|event| !matches!(event, MediaEvent::Discontinuity(_)));
             }
             demuxer.push(&body, &mut events);
         }
+        self.states_time |= utc.is_some();
+        if self.states_time {
+            // The playlist knows better than the tables in the stream, which are whole seconds.
+            events.retain(|event| !matches!(event, MediaEvent::WallTime { .. }));
+        }
         self.state_wall_time(&mut events, utc, first);
-        Ok(events)
+        Ok((tail, events))
     }
 
     /// Puts the wall time of the segment's first video (else first) sample before the events.
@@ -389,6 +424,17 @@ fn first_time(context: &SourceContext, body: &[u8]) -> Option<Ticks> {
         if ended {
             return any;
         }
+    }
+}
+
+/// Brings the samples of a segment into one order of decoding times: a fragment has them track by track.
+fn interleave(events: &mut [MediaEvent]) {
+    let is_sample = |event: &MediaEvent| matches!(event, MediaEvent::Sample(_));
+    for run in events.chunk_by_mut(|a, b| is_sample(a) && is_sample(b)) {
+        run.sort_by_key(|event| match event {
+            MediaEvent::Sample(sample) => sample.dts.0,
+            _ => 0,
+        });
     }
 }
 

@@ -16,7 +16,7 @@ use std::collections::{HashSet, VecDeque};
 const REMEMBERED: usize = 16_384;
 /// Wall times this far apart are not those of one segment.
 const SAME_UTC_US: i64 = 30_000_000;
-/// A copy ends at most this many segments before what we know; one that ends earlier is something else.
+/// A copy ends at most this many segments before where we are; one that ends earlier is something else.
 const STALE_AT_MOST: u64 = 64;
 /// How often a playlist of strangers must be seen before it is believed.
 const STRANGERS_BELIEVED: u32 = 2;
@@ -84,11 +84,6 @@ pub(super) struct Tracker {
 }
 
 impl Tracker {
-    /// Whether anything was planned or recorded.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     /// Notes that a segment is recorded. Older ones than the latest are known already.
     pub(super) fn commit(&mut self, segment: Known) {
         if segment.generation > self.generation {
@@ -153,9 +148,11 @@ impl Tracker {
             let missed = first.sequence.saturating_sub(last.sequence.saturating_add(1));
             return self.take(listed, &names, from, None, missed);
         }
-        // Nothing is known of it. By its wall time, or by ending shortly before all we know, it is old all the same.
-        let oldest = self.known.front().map_or(0, |k| k.sequence);
-        let shortly_before = newest.sequence < oldest && oldest - newest.sequence <= STALE_AT_MOST;
+        // Nothing is known of it. By its wall time, or by ending shortly before where we are without contradicting
+        // anything, it is old all the same.
+        let contradicts = self.known.iter().rev().any(|k| index_of(k.sequence).is_some());
+        let short_of = last.sequence.saturating_sub(newest.sequence);
+        let shortly_before = !contradicts && (1..=STALE_AT_MOST).contains(&short_of);
         let older_by_utc = matches!((last.utc, newest.utc), (Some(was), Some(is)) if is <= was);
         if shortly_before || older_by_utc {
             return self.behind(playlist, &names, now_ms);
@@ -206,12 +203,8 @@ impl Tracker {
         let first_ever = self.known.is_empty() && self.generation == 0;
         let mut segments = Vec::new();
         for (n, (segment, name)) in listed.iter().zip(names).enumerate() {
-            let known = Known {
-                generation: self.generation,
-                sequence: segment.sequence,
-                name: name.clone(),
-                utc: segment.utc,
-            };
+            let known =
+                Known { generation: self.generation, sequence: segment.sequence, name: name.clone(), utc: segment.utc };
             if n < from {
                 // After a renumbering, what is recorded keeps being recorded under its new numbers.
                 if self.known.back().is_none_or(|k| k.sequence < segment.sequence) && !first_ever {
