@@ -39,7 +39,7 @@ bench: test-deps ## figures, each beside its yardstick, as CPU-seconds in one ru
 
 cluster: test-deps tools ## the real deployment as local processes: PostgreSQL, Garage, migrate, record, two play
 	cargo build --release
-	EVERTAPE_BIN=$(CURDIR)/target/release/evertape infra/cluster/up
+	CLUSTER_BIN=$(CURDIR)/target/release/evertape infra/cluster/up
 
 cluster-down: ## ends what `make cluster` started
 	infra/cluster/down

@@ -27,12 +27,13 @@ async fn records_and_plays_on_postgresql_and_garage() {
 /// Whatever a kill interrupts, the next start goes on from the spool: no number is missing, none is there twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_recorder_loses_no_cut_segment() {
-    let mut node = Node::start("[[stream]]\nname = \"demo\"\nsource = \"demo:\"\n").await;
+    let mut node =
+        Node::start("[recorder]\nsegment_seconds = 1\n[[stream]]\nname = \"demo\"\nsource = \"demo:\"\n").await;
     for round in 0..3 {
         tokio::time::sleep(Duration::from_millis(4300 + 900 * round)).await;
         node.kill_and_restart().await;
     }
-    scenario::wait_for_recording(&node.base(), "demo", 10).await;
+    scenario::wait_for_recording(&node.base(), "demo", 4).await;
     let sequences = scenario::listed_sequences(&node.base(), "demo").await;
     assert!(sequences.len() >= 4, "{sequences:?}");
     assert!(sequences.windows(2).all(|w| w[1] == w[0] + 1), "{sequences:?}");

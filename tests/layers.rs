@@ -58,8 +58,11 @@ fn code(path: &Path) -> String {
 }
 
 fn is_test(path: &Path) -> bool {
+    let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
     path.components().any(|c| c.as_os_str() == "tests")
-        || path.file_stem().is_some_and(|s| s.to_string_lossy().ends_with("tests") || s == "testkit")
+        || stem.ends_with("tests")
+        || stem.starts_with("tests_")
+        || ["testkit", "captures"].contains(&stem.as_str())
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::media::track::{TrackId, TrackKind, Uncarried};
 use crate::media::wallclock::{Observed, WallClock, WallSource};
 use crate::media::{SampleTable, Ticks, UtcUs};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// A track that is this far behind the lead no longer holds up a cut.
@@ -20,6 +20,8 @@ const MAX_INTERLEAVE: Ticks = Ticks(3 * 90_000);
 const LEAD_GAP: Ticks = Ticks(3 * 90_000);
 /// Without any video by then, the stream is audio only.
 const AUDIO_ONLY_AFTER: Ticks = Ticks(5 * 90_000);
+/// Sounds that wait for a first picture.
+const MOST_EARLY: usize = 8192;
 /// A segment without any sync sample to cut at is cut anyway after this long ...
 const FORCED_CUT: Ticks = Ticks(30 * 90_000);
 /// ... or at this size.
@@ -111,7 +113,10 @@ pub struct Segmenter {
     wall_hint: Option<(Ticks, UtcUs, WallSource)>,
     /// Added to all media times of a run whose first would be negative (edit lists do that): `tfdt` has no sign.
     shift: Ticks,
-    broken: bool,
+    /// No picture is expected: radio, or a picture that has stopped.
+    audio_only: bool,
+    /// Sound that came before the first picture.
+    early: VecDeque<MediaSample>,
     notes_given: Vec<&'static str>,
 }
 
@@ -127,7 +132,8 @@ impl Segmenter {
             run: None,
             wall_hint: None,
             shift: Ticks(0),
-            broken: true,
+            audio_only: false,
+            early: VecDeque::new(),
             notes_given: Vec::new(),
         }
     }
@@ -174,7 +180,7 @@ impl Segmenter {
         self.run = None;
         self.wall_hint = None;
         self.shift = Ticks(0);
-        self.broken = true;
+        self.early.clear();
         self.tracks.retain(|_, q| !q.gone);
         for queue in self.tracks.values_mut() {
             queue.clear();
@@ -214,11 +220,28 @@ impl Segmenter {
         if queue.init_for_next().is_none() {
             return;
         }
-        if queue.silent && sample.sync {
-            queue.silent = false;
+        let is_video = queue.kind() == Some(TrackKind::Video);
+        let lead_kind = self.run.as_ref().and_then(|r| self.tracks.get(&r.lead)).and_then(TrackQueue::kind);
+        if is_video && lead_kind == Some(TrackKind::Audio) {
+            // The picture is there, or back: from its next sync sample on, it leads.
+            if !sample.sync {
+                return;
+            }
+            self.audio_only = false;
             self.end_run(out);
         }
-        if self.run.is_none() && !self.try_start(sample, arrival, now, out) {
+        if self.run.is_none() {
+            if let Some(queue) = self.tracks.get_mut(&raw.track).filter(|_| is_video && raw.sync) {
+                queue.silent = false;
+            }
+            if !self.try_start(&raw, arrival, now, out) {
+                return self.wait_for_lead(raw, arrival, now, out);
+            }
+            let early = std::mem::take(&mut self.early);
+            self.sample(raw, arrival, now, out);
+            for sound in early {
+                self.sample(sound, arrival, now, out);
+            }
             return;
         }
         let shifted = |s: &MediaSample, by: Ticks| MediaSample { dts: s.dts + by, pts: s.pts + by, ..s.clone() };
@@ -237,6 +260,7 @@ impl Segmenter {
         if !is_lead && self.lead_is_silent(sample.pts) {
             out.push(Output::Note("the video has stopped; the sound goes on without it".into()));
             self.end_run(out);
+            self.audio_only = true;
             return self.sample(raw, arrival, now, out);
         }
         let Some(run) = &mut self.run else { return };
@@ -263,6 +287,33 @@ impl Segmenter {
             return;
         }
         self.finish_cuts(false, out);
+    }
+
+    /// Keeps sound until the first picture comes, which may be later than the sound of its time; without any
+    /// picture for long, the sound goes first.
+    fn wait_for_lead(&mut self, raw: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
+        if self.tracks.get(&raw.track).and_then(TrackQueue::kind) != Some(TrackKind::Audio) {
+            return;
+        }
+        let latest = raw.pts;
+        self.early.push_back(raw);
+        let waited = self.early.front().map_or(Ticks(0), |first| latest - first.pts);
+        let any_video = self.tracks.values().any(|q| q.kind() == Some(TrackKind::Video) && !q.silent && !q.gone);
+        if any_video {
+            // A picture is announced: sound older than it can ever be is not kept.
+            while self.early.front().is_some_and(|first| (latest - first.pts).0.abs() > AUDIO_ONLY_AFTER.0) {
+                self.early.pop_front();
+            }
+        } else if waited >= AUDIO_ONLY_AFTER {
+            self.audio_only = true;
+            for sound in std::mem::take(&mut self.early) {
+                let arrived = arrival.map(|a| a.plus_us((sound.pts - latest).to_us()));
+                self.sample(sound, arrived, now, out);
+            }
+        }
+        if self.early.len() > MOST_EARLY {
+            self.early.pop_front();
+        }
     }
 
     /// Whether the lead has nothing new although another track has come as far as `pts`.
@@ -294,15 +345,8 @@ impl Segmenter {
         let lead = lead.map(|(track, _)| *track);
         let lead = match lead {
             Some(video) => video,
-            None => {
-                // Wait a while for video; radio has none.
-                let Some(queue) = self.tracks.get_mut(&sample.track) else { return false };
-                let first = *queue.first_seen.get_or_insert(sample.pts);
-                if sample.pts - first < AUDIO_ONLY_AFTER && self.broken && self.names.is_empty() {
-                    return false;
-                }
-                sample.track
-            }
+            None if self.audio_only => sample.track,
+            None => return false,
         };
         if lead != sample.track || !sample.sync {
             return false;
@@ -444,7 +488,6 @@ impl Segmenter {
         run.anchor = cut.at;
         run.start = segment.start.plus_us(segment.duration_us);
         self.floor = self.floor.max(run.start);
-        self.broken = false;
         if !segment.parts.is_empty() {
             out.push(Output::Segment(segment));
         }

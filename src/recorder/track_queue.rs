@@ -53,8 +53,6 @@ pub struct TrackQueue {
     published: Option<InitHash>,
     last_dts: Option<Ticks>,
     last_pts: Option<Ticks>,
-    /// First presentation time seen while no run was open.
-    pub first_seen: Option<Ticks>,
     /// It leads no run while others have gone on without it.
     pub silent: bool,
     /// The source no longer lists the track.
@@ -200,7 +198,6 @@ impl TrackQueue {
         self.bytes = 0;
         self.last_dts = None;
         self.last_pts = None;
-        self.first_seen = None;
         self.taken_init = None;
     }
 }

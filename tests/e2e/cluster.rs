@@ -23,7 +23,7 @@ impl Cluster {
         let status = Command::new(script("up"))
             .env("CLUSTER_DIR", dir.path())
             .env("CLUSTER_STREAMS", streams)
-            .env("EVERTAPE_BIN", env!("CARGO_BIN_EXE_evertape"))
+            .env("CLUSTER_BIN", env!("CARGO_BIN_EXE_evertape"))
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)
             .status()

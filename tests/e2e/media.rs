@@ -51,7 +51,7 @@ fn numbering() -> String {
 pub async fn clips() -> Clips {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| dir.path().join(name);
-    let (h264, hevc, two) = (path("h264.ts"), path("hevc.ts"), path("two.ts"));
+    let (h264, hevc, two) = (path("h264.ts"), path("hevc.mp4"), path("two.ts"));
     let video = format!("color=black:s=320x192:r={FPS}:d={SECONDS},{}", numbering());
     let tone = |hz: u32| format!("sine=frequency={hz}:sample_rate=48000:duration={SECONDS}");
     let (tone1, tone2) = (tone(440), tone(660));
@@ -64,6 +64,8 @@ pub async fn clips() -> Clips {
         "ultrafast",
         "-pix_fmt",
         "yuv420p",
+        "-tag:v",
+        "hvc1",
         "-x265-params",
         "keyint=50:min-keyint=50:scenecut=0:log-level=error",
     ];
@@ -138,7 +140,7 @@ pub async fn packet_hashes(input: &Path, kind: &str, is_hevc: bool) -> Vec<Strin
     let text = String::from_utf8(run("ffmpeg", &arguments).await).expect("text");
     text.lines()
         .filter(|l| !l.starts_with('#'))
-        .filter_map(|l| l.rsplit(',').next())
+        .filter_map(|l| l.split(',').nth(5))
         .map(|h| h.trim().to_owned())
         .collect()
 }
