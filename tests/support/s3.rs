@@ -24,13 +24,23 @@ pub struct TestS3 {
 enum Server {
     Foreign,
     Process(GarageProcess),
-    Task { task: tokio::task::JoinHandle<()>, _folder: tempfile::TempDir },
+    Task {
+        task: tokio::task::JoinHandle<()>,
+        _folder: tempfile::TempDir,
+    },
+    /// MinIO's container, by its id.
+    Container(String),
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Server::Task { task, .. } = self {
-            task.abort();
+        match self {
+            Server::Task { task, .. } => task.abort(),
+            Server::Container(id) => {
+                let remove = ["rm", "--force", "--volumes", id];
+                let _ = Command::new("docker").args(remove).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            }
+            Server::Foreign | Server::Process(_) => {}
         }
     }
 }
@@ -95,7 +105,47 @@ pub async fn s3() -> TestS3 {
             _server: Server::Foreign,
         };
     }
-    garage().await
+    if engine_answers() { minio().await } else { garage().await }
+}
+
+fn engine_answers() -> bool {
+    // `timeout`: an engine that hangs counts as none.
+    let info =
+        Command::new("timeout").args(["3", "docker", "info"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    info.is_ok_and(|status| status.success())
+}
+
+/// MinIO in a container of its own; a folder of its data is a bucket.
+async fn minio() -> TestS3 {
+    let [port] = free_ports();
+    let (access_key, secret_key) = ("evertape".to_owned(), "evertape-secret".to_owned());
+    let output = Command::new("docker")
+        .args(["run", "--detach", "--publish", &format!("127.0.0.1:{port}:9000")])
+        .args([
+            "--env",
+            &format!("MINIO_ROOT_USER={access_key}"),
+            "--env",
+            &format!("MINIO_ROOT_PASSWORD={secret_key}"),
+        ])
+        .args(["--entrypoint", "sh", "minio/minio", "-c", "mkdir -p /data/evertape && exec minio server /data"])
+        .output()
+        .expect("docker runs");
+    assert!(output.status.success(), "docker run minio: {}", String::from_utf8_lossy(&output.stderr));
+    let minio = TestS3 {
+        endpoint: format!("http://127.0.0.1:{port}"),
+        region: "us-east-1".to_owned(),
+        bucket: "evertape".to_owned(),
+        access_key,
+        secret_key,
+        prefix: fresh_prefix(),
+        _server: Server::Container(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+    };
+    let started = Instant::now();
+    while let Err(error) = minio.store().ping().await {
+        assert!(started.elapsed() < Duration::from_secs(60), "MinIO does not answer: {error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    minio
 }
 
 /// The `garage` binary, or what to do about its absence.
