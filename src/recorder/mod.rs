@@ -22,6 +22,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// How old what `/metrics` says of sources and spool may be.
+const METRICS_EVERY: Duration = Duration::from_secs(2);
+
 /// A stream to record.
 #[derive(Debug, Clone)]
 pub struct RecordedStream {
@@ -61,13 +64,26 @@ pub async fn run(
     let left_over = left_over
         .into_iter()
         .map(|name| (RecordedStream { name: name.clone(), source: None }, Arc::new(StreamStatus::new(name))));
+    let mut shown = Vec::new();
     for (recorded, status) in streams.into_iter().chain(left_over) {
+        shown.push(status.clone());
         tasks.spawn(stream::record(environment.clone(), recorded, status, cancel.clone()));
     }
+    let exporting = tokio::spawn(export_metrics(environment, shown));
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!(%error, "a stream's recorder ended by itself; restart the process");
         }
     }
+    exporting.abort();
     Ok(())
+}
+
+async fn export_metrics(environment: Arc<Environment>, streams: Vec<Arc<StreamStatus>>) {
+    let mut ticks = tokio::time::interval(METRICS_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics::gauge!("evertape_spool_bytes").set(environment.spool.used_bytes() as f64);
+        streams.iter().for_each(|s| s.export());
+    }
 }

@@ -58,6 +58,22 @@ impl StreamStatus {
         *self.publish_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
+    /// Sets the metrics of this stream.
+    pub fn export(&self) {
+        let stream = || self.stream.to_string();
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let source = &self.source;
+        metrics::counter!("evertape_source_bytes_total", "stream" => stream()).absolute(read(&source.bytes_in));
+        metrics::counter!("evertape_source_damaged_total", "stream" => stream()).absolute(read(&source.packets_damaged));
+        metrics::counter!("evertape_source_reconnects_total", "stream" => stream()).absolute(read(&source.reconnects));
+        metrics::counter!("evertape_source_stalls_total", "stream" => stream()).absolute(read(&source.stalls));
+        metrics::counter!("evertape_source_segments_skipped_total", "stream" => stream())
+            .absolute(read(&source.segments_skipped));
+        let connected = source.connected.load(Ordering::Relaxed);
+        metrics::gauge!("evertape_source_connected", "stream" => stream()).set(u8::from(connected));
+        metrics::gauge!("evertape_spool_segments", "stream" => stream()).set(read(&self.waiting) as f64);
+    }
+
     /// One line for a terminal.
     pub fn line(&self, now: UtcUs) -> String {
         let edge = self.live_edge_us.load(Ordering::Relaxed);
