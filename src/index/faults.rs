@@ -175,6 +175,10 @@ impl<I: Index + ?Sized> Index for FaultyIndex<I> {
         self.call("acquire", self.inner.acquire(stream, holder, now, ttl_us)).await
     }
 
+    async fn holder(&self, stream: &StreamName) -> Result<Option<Lease>> {
+        self.call("holder", self.inner.holder(stream)).await
+    }
+
     async fn renew(&self, lease: &Lease, now: UtcUs, ttl_us: i64) -> Result<Lease> {
         self.call("renew", self.inner.renew(lease, now, ttl_us)).await
     }

@@ -97,6 +97,9 @@ pub enum Published {
     Written,
     /// The same segment (same object) was there already.
     AlreadyThere,
+    /// Another segment has this number, of a higher epoch; nothing was written. What is in this one is listed
+    /// nowhere: the caller must not throw it away.
+    Superseded,
 }
 
 /// A marked segment whose grace is over.
@@ -132,6 +135,9 @@ pub trait Index: Send + Sync + 'static {
     /// Takes the lease of `stream` for `ttl_us` from `now`: when nobody holds it, it lapsed, or `holder` holds
     /// it already (then the epoch stays). Registers the stream. `Ok(None)` while another holds it.
     async fn acquire(&self, stream: &StreamName, holder: &str, now: UtcUs, ttl_us: i64) -> Result<Option<Lease>>;
+
+    /// The lease of `stream` as it stands, lapsed or not; `None` when nobody holds it.
+    async fn holder(&self, stream: &StreamName) -> Result<Option<Lease>>;
 
     /// Prolongs `lease` to `ttl_us` from `now` and returns the prolonged one.
     ///

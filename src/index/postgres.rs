@@ -8,7 +8,7 @@ use super::partitions::{Partitions, day_of};
 use super::postgres_rows::{days, find, lock_stream, look_for_extent, read_stream, write_stream};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
-use super::stream_row::{Verdict, fenced, same_stream};
+use super::stream_row::{StreamRow, Verdict, fenced, same_stream};
 use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
@@ -114,6 +114,16 @@ impl PostgresIndex {
         Ok(Self { pool, options, partitions: Partitions::default() })
     }
 
+    async fn stream(&self, stream: &StreamName) -> Result<Option<StreamRow>> {
+        within(OPERATION_TIMEOUT, "reading where a stream stands", async {
+            let mut conn = self.connection().await?;
+            let state = read_stream(&mut conn, stream).await?;
+            conn.finish();
+            Ok(state)
+        })
+        .await
+    }
+
     async fn connection(&self) -> Result<Held> {
         let conn = self.pool.acquire().await.map_err(during("connecting to the index"))?;
         Ok(Held { conn, finished: false })
@@ -141,10 +151,11 @@ impl PostgresIndex {
         let replaces = match &existing {
             None => false,
             Some(existing) => match existing.weigh(segment)? {
-                Verdict::Keep => {
+                verdict @ (Verdict::Keep | Verdict::Superseded) => {
                     tx.rollback().await.map_err(&failed)?;
                     conn.finish();
-                    return Ok(Some(Published::AlreadyThere));
+                    let kept = verdict == Verdict::Keep;
+                    return Ok(Some(if kept { Published::AlreadyThere } else { Published::Superseded }));
                 }
                 Verdict::Replace => {
                     for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
@@ -306,14 +317,12 @@ impl Index for PostgresIndex {
         .await
     }
 
+    async fn holder(&self, stream: &StreamName) -> Result<Option<Lease>> {
+        Ok(self.stream(stream).await?.and_then(|row| row.lease(stream)))
+    }
+
     async fn tail(&self, stream: &StreamName) -> Result<Tail> {
-        within(OPERATION_TIMEOUT, "reading where a stream stands", async {
-            let mut conn = self.connection().await?;
-            let state = read_stream(&mut conn, stream).await?;
-            conn.finish();
-            Ok(state.unwrap_or_default().tail)
-        })
-        .await
+        Ok(self.stream(stream).await?.unwrap_or_default().tail)
     }
 
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {

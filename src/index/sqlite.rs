@@ -181,6 +181,10 @@ impl Index for SqliteIndex {
         .await
     }
 
+    async fn holder(&self, stream: &StreamName) -> Result<Option<Lease>> {
+        Ok(self.read_stream(stream).await?.and_then(|row| row.lease(stream)))
+    }
+
     async fn tail(&self, stream: &StreamName) -> Result<Tail> {
         Ok(self.read_stream(stream).await?.unwrap_or_default().tail)
     }
@@ -432,8 +436,10 @@ async fn insert(
         .map_err(&failed)?;
     let existing = existing.map(Existing::of).transpose()?;
     if let Some(existing) = &existing {
-        if existing.weigh(segment)? == Verdict::Keep {
-            return Ok(Published::AlreadyThere);
+        match existing.weigh(segment)? {
+            Verdict::Keep => return Ok(Published::AlreadyThere),
+            Verdict::Superseded => return Ok(Published::Superseded),
+            Verdict::Replace => {}
         }
         for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
             let delete = sqlx::query(statement).bind(stream).bind(existing.start.0).bind(new.sequence);

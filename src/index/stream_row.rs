@@ -33,8 +33,10 @@ pub(super) struct Existing {
 /// What a publish has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing: it is there, or one of a higher epoch is.
+    /// Nothing: it is there.
     Keep,
+    /// Nothing: one of a higher epoch is there.
+    Superseded,
     /// Put it in the place of the existing row.
     Replace,
 }
@@ -58,6 +60,12 @@ impl StreamRow {
                 _ => return Err(damaged("a stream has a first start or a live edge alone")),
             },
         })
+    }
+
+    /// The lease as it stands.
+    pub fn lease(&self, stream: &StreamName) -> Option<Lease> {
+        let (holder, expires) = (self.holder.clone()?, self.expires?);
+        Some(Lease { stream: stream.clone(), holder, epoch: self.epoch, expires })
     }
 
     /// The lease that `holder` gets at `now`; `None` while another holds it. The epoch stays when the last
@@ -102,7 +110,7 @@ impl Existing {
         match id.epoch.cmp(&self.epoch) {
             _ if self.object == segment.object.as_str() => Ok(Verdict::Keep),
             std::cmp::Ordering::Greater => Ok(Verdict::Replace),
-            std::cmp::Ordering::Less => Ok(Verdict::Keep),
+            std::cmp::Ordering::Less => Ok(Verdict::Superseded),
             std::cmp::Ordering::Equal => Err(error(
                 IndexErrorKind::Damaged,
                 format!(

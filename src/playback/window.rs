@@ -35,7 +35,8 @@ impl Limits {
     /// ends at the next sync sample, and no more than one group of pictures late.
     pub fn new(segment_seconds: u32, max_window_us: i64) -> Self {
         let segment_seconds = segment_seconds.clamp(1, 60);
-        let end_lag_us = (3 * i64::from(segment_seconds) * 1_000_000).max(30_000_000);
+        // A source that states the time may itself be a minute or two behind.
+        let end_lag_us = (3 * i64::from(segment_seconds) * 1_000_000).max(300_000_000);
         Self { max_window_us, target_seconds: 2 * segment_seconds, end_lag_us }
     }
 

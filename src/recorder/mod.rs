@@ -22,6 +22,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// Before a recorder that failed starts again.
+const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How old what `/metrics` says of sources and spool may be.
 const METRICS_EVERY: Duration = Duration::from_secs(2);
 
@@ -67,14 +69,20 @@ pub async fn run(
     let mut shown = Vec::new();
     for (recorded, status) in streams.into_iter().chain(left_over) {
         shown.push(status.clone());
-        tasks.spawn(stream::record(environment.clone(), recorded, status, cancel.clone()));
+        let (environment, cancel) = (environment.clone(), cancel.clone());
+        tasks.spawn(async move {
+            // A defect in one stream's recorder must end neither the others nor, for long, its own.
+            while let Err(error) =
+                tokio::spawn(stream::record(environment.clone(), recorded.clone(), status.clone(), cancel.clone()))
+                    .await
+            {
+                tracing::error!(stream = %recorded.name, %error, "a recorder failed; it is started again");
+                tokio::time::sleep(RESTART_AFTER).await;
+            }
+        });
     }
     let exporting = tokio::spawn(export_metrics(environment, shown));
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a stream's recorder ended by itself; restart the process");
-        }
-    }
+    while tasks.join_next().await.is_some() {}
     exporting.abort();
     Ok(())
 }

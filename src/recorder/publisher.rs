@@ -10,7 +10,7 @@ use super::spool::StreamSpool;
 use super::status::StreamStatus;
 use crate::clock;
 use crate::container::cmaf;
-use crate::index::{IndexError, IndexErrorKind, Lease};
+use crate::index::{IndexError, IndexErrorKind, Lease, Published};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::InitInfo;
 use crate::media::{InitHash, ObjectKey};
@@ -19,7 +19,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,10 @@ use tokio_util::sync::CancellationToken;
 const MOST_IN_MEMORY: usize = 3;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
+/// A failure that goes on is said again after this long.
+const SAY_EVERY: Duration = Duration::from_secs(60);
+/// Attempts before a segment that the index refuses is set aside.
+const PERSISTENT_ATTEMPTS: u32 = 5;
 
 /// A segment ready to be published.
 #[derive(Debug, Clone)]
@@ -85,12 +89,16 @@ pub struct Publisher {
     pub lease: Arc<Mutex<Lease>>,
     /// Where progress is shown.
     pub status: Arc<StreamStatus>,
+    /// Give up at the first failure: what another process left must not keep its stream's lease from it.
+    pub gives_up: bool,
     /// Init segments known to be in the store.
     stored_inits: BTreeMap<InitHash, InitInfo>,
 }
 
 enum Failure {
     Retry(String),
+    /// Trying again will not help, unless an operator does something.
+    Persistent(String),
     /// Another recorder has the stream.
     Fenced(String),
     /// The spooled bytes make no sense.
@@ -107,14 +115,18 @@ impl From<IndexError> for Failure {
     fn from(e: IndexError) -> Self {
         match e.kind {
             IndexErrorKind::Fenced => Failure::Fenced(e.to_string()),
-            _ => Failure::Retry(format!("index: {e}")),
+            IndexErrorKind::Unavailable | IndexErrorKind::Schema => Failure::Retry(format!("index: {e}")),
+            IndexErrorKind::Damaged | IndexErrorKind::Other => Failure::Persistent(format!("index: {e}")),
         }
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(e: std::io::Error) -> Self {
-        Failure::Retry(format!("spool: {e}"))
+        match e.kind() {
+            std::io::ErrorKind::NotFound => Failure::Unreadable(format!("spool: {e}")),
+            _ => Failure::Retry(format!("spool: {e}")),
+        }
     }
 }
 
@@ -127,13 +139,15 @@ impl Publisher {
         lease: Arc<Mutex<Lease>>,
         status: Arc<StreamStatus>,
     ) -> Self {
-        Self { environment, spool, queue, lease, status, stored_inits: BTreeMap::new() }
+        Self { environment, spool, queue, lease, status, gives_up: false, stored_inits: BTreeMap::new() }
     }
 
     /// Publishes until `drain` is cancelled and the queue is empty, or `stop` is cancelled, or the lease is lost;
     /// says whether the lease still holds.
     pub async fn run(mut self, drain: CancellationToken, stop: CancellationToken) -> bool {
         let mut delay = FIRST_RETRY;
+        let mut attempts = 0;
+        let mut said: Option<Instant> = None;
         loop {
             let Some((id, prepared)) = self.queue.front() else {
                 if drain.is_cancelled() {
@@ -152,7 +166,10 @@ impl Publisher {
             };
             match outcome {
                 Ok(()) => {
-                    delay = FIRST_RETRY;
+                    if attempts > 0 {
+                        tracing::info!(stream = %id.stream, sequence = id.sequence, attempts, "publishing goes on");
+                    }
+                    (delay, attempts, said) = (FIRST_RETRY, 0, None);
                     self.queue.pop();
                     self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
                     self.status.set_publish_error(None);
@@ -162,20 +179,19 @@ impl Publisher {
                     tracing::error!(stream = %id.stream, %why, "another recorder has this stream; nothing is published");
                     return false;
                 }
-                Err(Failure::Unreadable(why)) => {
-                    tracing::error!(stream = %id.stream, sequence = id.sequence, %why,
-                        "a spooled segment cannot be read; it was moved to the folder `damaged`");
-                    metrics::counter!("evertape_spool_damaged_total", "stream" => id.stream.to_string()).increment(1);
-                    if let Err(error) = self.spool.quarantine(&id) {
-                        tracing::error!(%error, "and could not be moved");
-                    }
-                    self.queue.pop();
+                Err(Failure::Persistent(why)) if attempts < PERSISTENT_ATTEMPTS => {
+                    self.status.set_publish_error(Some(why))
+                }
+                Err(Failure::Unreadable(why) | Failure::Persistent(why)) => {
+                    self.set_aside(&id, &why);
+                    attempts = 0;
                     continue;
                 }
                 Err(Failure::Retry(why)) => {
-                    if delay == FIRST_RETRY {
-                        tracing::warn!(stream = %id.stream, sequence = id.sequence, %why,
-                            "publishing failed; the segment stays in the spool and is tried again");
+                    if said.is_none_or(|at| at.elapsed() > SAY_EVERY) {
+                        said = Some(Instant::now());
+                        tracing::warn!(stream = %id.stream, sequence = id.sequence, waiting = self.queue.len(), attempts, %why,
+                            "publishing failed; the segments stay in the spool and are tried again");
                     }
                     metrics::counter!("evertape_publish_retries_total", "stream" => id.stream.to_string()).increment(1);
                     self.status.set_publish_error(Some(why));
@@ -185,8 +201,24 @@ impl Publisher {
                 () = tokio::time::sleep(delay) => {}
                 () = stop.cancelled() => return true,
             }
+            if self.gives_up {
+                return true;
+            }
+            attempts += 1;
             delay = (delay * 2).min(LAST_RETRY);
         }
+    }
+
+    /// What cannot be published is kept for an operator, out of the way of what can.
+    fn set_aside(&self, id: &SegmentId, why: &str) {
+        tracing::error!(stream = %id.stream, sequence = id.sequence, start_utc_us = id.start.0, %why,
+            "a spooled segment cannot be published; it was moved to the folder `damaged` of its spool");
+        metrics::counter!("evertape_spool_damaged_total", "stream" => id.stream.to_string()).increment(1);
+        if let Err(error) = self.spool.quarantine(id) {
+            tracing::error!(stream = %id.stream, sequence = id.sequence, %error, "and could not be moved");
+        }
+        self.queue.pop();
+        self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
     }
 
     async fn publish(&mut self, id: &SegmentId, prepared: Option<Prepared>) -> Result<(), Failure> {
@@ -204,7 +236,9 @@ impl Publisher {
         let bytes = object.len() as u64;
         self.environment.store.put(&row.segment.object, object, "video/mp4").await?;
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.environment.index.publish(&lease, &row, &inits).await?;
+        if self.environment.index.publish(&lease, &row, &inits).await? == Published::Superseded {
+            return Err(Failure::Unreadable("another recorder has published another segment of this number".into()));
+        }
         let spool = self.spool.clone();
         let done = id.clone();
         tokio::task::spawn_blocking(move || spool.remove(&done)).await.map_err(|e| Failure::Retry(e.to_string()))??;

@@ -8,7 +8,7 @@ use super::track_queue::{InitSegment, QueuedSample, TrackQueue};
 use crate::container::{MediaEvent, MediaSample, SourceTrack};
 use crate::media::segment::LONGEST_SEGMENT_US;
 use crate::media::track::{TrackId, TrackKind, Uncarried};
-use crate::media::wallclock::{Observed, WallClock, WallSource};
+use crate::media::wallclock::{JUMP_US, MAX_SLEW_US_PER_SECOND, Observed, WallClock, WallSource};
 use crate::media::{SampleTable, Ticks, UtcUs};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +18,10 @@ use std::sync::Arc;
 const MAX_INTERLEAVE: Ticks = Ticks(3 * 90_000);
 /// A lead track without samples for this long has a gap: a new run begins after it.
 const LEAD_GAP: Ticks = Ticks(3 * 90_000);
+/// A lead DTS this far before the last one is another clock, not disorder.
+const CLOCK_WENT_BACK: Ticks = Ticks(90_000);
+/// A picture that is sent but never a sync sample is waited for this long.
+const NO_SYNC_AFTER: Ticks = Ticks(30 * 90_000);
 /// Without any video by then, the stream is audio only.
 const AUDIO_ONLY_AFTER: Ticks = Ticks(5 * 90_000);
 /// Sounds that wait for a first picture.
@@ -249,6 +253,11 @@ impl Segmenter {
         let Some(run) = &self.run else { return };
         let is_lead = run.lead == sample.track;
         if let Some(last) = self.tracks.get(&sample.track).and_then(TrackQueue::last_dts) {
+            if is_lead && last - sample.dts > CLOCK_WENT_BACK {
+                out.push(Output::Note("the source's clock went back; a new run begins".into()));
+                self.end_run(out);
+                return self.sample(raw, arrival, now, out);
+            }
             if sample.dts <= last {
                 self.note_once("a sample's DTS did not grow; the sample was dropped", out);
                 return;
@@ -271,12 +280,15 @@ impl Segmenter {
             }
         }
         let (track, dts, pts, sync) = (sample.track, sample.dts, sample.pts, sample.sync);
+        if let Some(arrival) = arrival.filter(|_| is_lead && sync)
+            && self.arrival_jumped(pts, arrival, out)
+        {
+            self.end_run(out);
+            return self.sample(raw, Some(arrival), now, out);
+        }
         let Some(queue) = self.tracks.get_mut(&track) else { return };
         let parameters_change = queue.push(sample);
         if is_lead {
-            if let Some(arrival) = arrival.filter(|_| sync) {
-                self.observe_arrival(pts, arrival, out);
-            }
             self.plan_cut(dts, pts, sync, parameters_change);
         } else if parameters_change {
             self.cut_lead_at(pts);
@@ -292,19 +304,22 @@ impl Segmenter {
     /// Keeps sound until the first picture comes, which may be later than the sound of its time; without any
     /// picture for long, the sound goes first.
     fn wait_for_lead(&mut self, raw: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
-        if self.tracks.get(&raw.track).and_then(TrackQueue::kind) != Some(TrackKind::Audio) {
+        let Some(queue) = self.tracks.get_mut(&raw.track) else { return };
+        queue.seen = true;
+        if queue.kind() != Some(TrackKind::Audio) {
             return;
         }
         let latest = raw.pts;
         self.early.push_back(raw);
         let waited = self.early.front().map_or(Ticks(0), |first| latest - first.pts);
-        let any_video = self.tracks.values().any(|q| q.kind() == Some(TrackKind::Video) && !q.silent && !q.gone);
-        if any_video {
-            // A picture is announced: sound older than it can ever be is not kept.
-            while self.early.front().is_some_and(|first| (latest - first.pts).0.abs() > AUDIO_ONLY_AFTER.0) {
-                self.early.pop_front();
-            }
-        } else if waited >= AUDIO_ONLY_AFTER {
+        let mut patience = AUDIO_ONLY_AFTER;
+        for queue in self.tracks.values_mut().filter(|q| q.kind() == Some(TrackKind::Video) && !q.silent && !q.gone) {
+            let limit = if queue.seen { NO_SYNC_AFTER } else { AUDIO_ONLY_AFTER };
+            patience = patience.max(limit);
+            // Announced, or there before the break, and not coming: the sound goes without it.
+            queue.silent = waited >= limit;
+        }
+        if waited >= patience {
             self.audio_only = true;
             for sound in std::mem::take(&mut self.early) {
                 let arrived = arrival.map(|a| a.plus_us((sound.pts - latest).to_us()));
@@ -323,26 +338,32 @@ impl Segmenter {
         lead.silent
     }
 
-    fn observe_arrival(&mut self, pts: Ticks, arrival: UtcUs, out: &mut Vec<Output>) {
-        let Some(run) = &mut self.run else { return };
+    /// Compares the lead with the time of arrival; says whether they are too far apart to go on.
+    fn arrival_jumped(&mut self, pts: Ticks, arrival: UtcUs, out: &mut Vec<Output>) -> bool {
+        let Some(run) = &mut self.run else { return false };
         // Sound is all sync samples; the estimate looks at minutes.
         if pts < run.last_observed + Ticks(90_000) {
-            return;
+            return false;
         }
         run.last_observed = pts;
-        if let Observed::Jump(error_us) = run.clock.observe(pts, arrival, WallSource::Arrival) {
-            out.push(Output::Note(format!(
-                "the media clock is {} ms off the wall clock; a new run begins",
-                error_us / 1000
-            )));
-            self.end_run(out);
-        }
+        let Observed::Jump(error_us) = run.clock.observe(pts, arrival.plus_us(run.stated_bias_us), WallSource::Arrival)
+        else {
+            return false;
+        };
+        out.push(Output::Note(format!(
+            "the media clock is {} ms off the wall clock; a new run begins",
+            error_us / 1000
+        )));
+        true
     }
 
     /// Begins a run at `sample` if it can: a sync sample of the lead track.
     fn try_start(&mut self, sample: &MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) -> bool {
-        let lead = self.tracks.iter().find(|(_, q)| q.kind() == Some(TrackKind::Video) && !q.silent && !q.gone);
-        let lead = lead.map(|(track, _)| *track);
+        // The first video track that is really sent; one that was there before a break may never come back.
+        let leads = |t: SourceTrack, q: &TrackQueue| {
+            q.kind() == Some(TrackKind::Video) && !q.silent && !q.gone && (q.seen || t == sample.track)
+        };
+        let lead = self.tracks.iter().find(|(track, q)| leads(**track, q)).map(|(track, _)| *track);
         let lead = match lead {
             Some(video) => video,
             None if self.audio_only => sample.track,
@@ -386,8 +407,8 @@ impl Segmenter {
         let resumed = self.run.as_ref().map(|r| (sample.pts, r.clock.utc_of(sample.pts + self.shift)));
         out.push(Output::Note("the lead track has a gap; a new run begins after it".into()));
         self.end_run(out);
-        // The media clock went on through the gap, so it still tells the time.
-        if let Some((media, utc)) = resumed {
+        // The media clock went on through the gap, so it still tells the time, unless it jumped.
+        if let Some((media, utc)) = resumed.filter(|(_, utc)| arrival.is_none_or(|a| a.since(*utc).abs() < JUMP_US)) {
             self.wall_hint = Some((media, utc, WallSource::Arrival));
         }
         self.sample(sample, arrival, now, out);
@@ -476,6 +497,9 @@ impl Segmenter {
         }
         parts.sort_by_key(|p| p.track);
         let end = run.clock.cut(cut.at);
+        // A run that was moved finds back to its source's time as slowly as drift is slewed.
+        let back_us = (cut.at - run.anchor).to_us().max(0) / 1_000_000 * MAX_SLEW_US_PER_SECOND;
+        run.stated_bias_us = (run.stated_bias_us - back_us).max(0);
         let segment = CutSegment {
             new_run: run.first_segment,
             discontinuity,
@@ -495,8 +519,12 @@ impl Segmenter {
 
     /// Gives names to tracks that have none, by the order of their source ids. A name, once given, stays.
     fn name_tracks(&mut self) {
+        // A run begins with the names of the tracks that are in it; the others' are free again.
+        if self.run.as_ref().is_some_and(|r| r.first_segment) {
+            self.names.retain(|source, _| self.tracks.get(source).is_some_and(|q| q.last_dts().is_some()));
+        }
         for (source, queue) in &self.tracks {
-            let Some(kind) = queue.kind() else { continue };
+            let Some(kind) = queue.kind().filter(|_| queue.last_dts().is_some()) else { continue };
             if self.names.get(source).is_some_and(|n| n.kind == kind) {
                 continue;
             }

@@ -64,15 +64,18 @@ impl Spool {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Streams that have entries.
+    /// Streams that have segments waiting.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn streams(&self) -> io::Result<Vec<StreamName>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(self.root.join("streams"))? {
-            let name = entry?.file_name();
-            if let Some(name) = name.to_str().and_then(|n| StreamName::parse(&n.replace('+', "/")).ok()) {
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some(name) = name.to_str().and_then(|n| StreamName::parse(&n.replace('+', "/")).ok()) else { continue };
+            let mut files = fs::read_dir(entry.path())?.flatten();
+            if files.any(|f| f.path().extension().is_some_and(|e| e == "cmfs")) {
                 names.push(name);
             }
         }
@@ -200,7 +203,9 @@ impl StreamSpool {
             File::open(&self.folder)?.sync_all()
         })();
         if result.is_err() {
+            // Its number will be given again: nothing of it may stay under either name.
             let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(self.folder.join(name));
         }
         result
     }

@@ -64,7 +64,8 @@ impl StreamStatus {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let source = &self.source;
         metrics::counter!("evertape_source_bytes_total", "stream" => stream()).absolute(read(&source.bytes_in));
-        metrics::counter!("evertape_source_damaged_total", "stream" => stream()).absolute(read(&source.packets_damaged));
+        metrics::counter!("evertape_source_damaged_total", "stream" => stream())
+            .absolute(read(&source.packets_damaged));
         metrics::counter!("evertape_source_reconnects_total", "stream" => stream()).absolute(read(&source.reconnects));
         metrics::counter!("evertape_source_stalls_total", "stream" => stream()).absolute(read(&source.stalls));
         metrics::counter!("evertape_source_segments_skipped_total", "stream" => stream())

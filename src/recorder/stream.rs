@@ -15,12 +15,12 @@ use crate::container::cmaf::{self, PartInput};
 use crate::index::{IndexErrorKind, Lease};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::Uncarried;
-use crate::media::{InitHash, RunId, UtcUs};
+use crate::media::{InitHash, RunId, StreamName, UtcUs};
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::sync::mpsc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Life of a lease: how long another recorder waits before it takes a dead one's place.
@@ -28,6 +28,12 @@ const LEASE_US: i64 = 30_000_000;
 const RENEW_EVERY: Duration = Duration::from_secs(8);
 /// Between attempts to get a lease, or to reach an index that is away.
 const ACQUIRE_EVERY: Duration = Duration::from_secs(2);
+/// Between attempts to publish what another process left in the spool.
+const LEFT_OVER_EVERY: Duration = Duration::from_secs(30);
+/// Waits before the spool is written again.
+const SPOOL_RETRIES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+/// Uncarried elementary streams remembered.
+const MOST_UNCARRIED: usize = 64;
 /// How long an orderly stop may take to empty the spool; what is left is published at the next start.
 const DRAIN_FOR: Duration = Duration::from_secs(10);
 /// Pieces of a source that may wait for the segmenter.
@@ -50,7 +56,11 @@ pub async fn record(
             }
         }
         if recorded.source.is_none() {
-            return;
+            if status.waiting.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            // The stream may have a recorder elsewhere: it comes first.
+            wait(LEFT_OVER_EVERY, &cancel).await;
         }
     }
 }
@@ -69,12 +79,15 @@ async fn acquire(
     cancel: &CancellationToken,
 ) -> Option<Lease> {
     let mut said = false;
+    let mut watched: Option<(Lease, Instant)> = None;
     while !cancel.is_cancelled() {
-        let holder = environment.spool.holder();
-        let why = match environment.index.acquire(&recorded.name, holder, clock::now(), LEASE_US).await {
+        let why = match contend(environment, &recorded.name, &mut watched).await {
             Ok(Some(lease)) => return Some(lease),
             Ok(None) => "another recorder holds this stream; this one stands by".to_owned(),
-            Err(error) => format!("the index cannot be asked who records this stream: {error}"),
+            Err(error) => {
+                watched = None;
+                format!("the index cannot be asked who records this stream: {error}")
+            }
         };
         if !said {
             tracing::warn!(stream = %recorded.name, %why, "recording waits");
@@ -86,6 +99,30 @@ async fn acquire(
     None
 }
 
+/// Takes the lease if it is free, or has not been renewed for its whole life while this process watched and the
+/// index answered. Expiry alone is not enough: it compares the clocks of two machines, and after an outage of
+/// the index every lease has expired although its holder has a spool full of segments.
+async fn contend(
+    environment: &Environment,
+    stream: &StreamName,
+    watched: &mut Option<(Lease, Instant)>,
+) -> crate::index::Result<Option<Lease>> {
+    let holder = environment.spool.holder();
+    let mut now = clock::now();
+    match environment.index.holder(stream).await? {
+        Some(other) if other.holder != holder => {
+            let since = watched.as_ref().filter(|(seen, _)| *seen == other).map(|(_, since)| *since);
+            if since.is_none_or(|since| since.elapsed() < Duration::from_micros(LEASE_US as u64)) {
+                *watched = Some((other, since.unwrap_or_else(Instant::now)));
+                return Ok(None);
+            }
+            now = now.max(other.expires);
+        }
+        _ => {}
+    }
+    environment.index.acquire(stream, holder, now, LEASE_US).await
+}
+
 /// The time between getting a lease and losing or releasing it.
 struct Session {
     environment: Arc<Environment>,
@@ -94,7 +131,17 @@ struct Session {
     queue: Arc<Queue>,
     lease: Arc<Mutex<Lease>>,
     numbers: Numbers,
-    uncarried: BTreeSet<(String, String, Option<String>)>,
+    uncarried: watch::Sender<Vec<Uncarried>>,
+}
+
+/// How following a source ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Followed {
+    /// The source was finite.
+    Finished,
+    Cancelled,
+    /// Its task failed: a defect. It is started again.
+    Failed,
 }
 
 /// What the next segment is numbered by.
@@ -130,9 +177,13 @@ impl Session {
             tracing::info!(stream = %recorded.name, segments = pending.len(), "publishing what the spool holds");
             numbers.sequence = numbers.sequence.max(newest.sequence + 1);
             numbers.end = numbers.end.max(newest.end());
-            let object = spool.segment(newest)?;
-            if let Some(Ok(row)) = newest.object_key().map(|key| cmaf::read_segment(&key, &object)) {
-                numbers.discontinuity = numbers.discontinuity.max(row.segment.discontinuity);
+            match read_spooled(&spool, newest) {
+                Ok(row) => numbers.discontinuity = numbers.discontinuity.max(row.segment.discontinuity),
+                // Its number stays taken; one more discontinuity than needed does no harm.
+                Err(error) => {
+                    tracing::error!(stream = %recorded.name, sequence = newest.sequence, %error, "a spooled segment cannot be read");
+                    numbers.discontinuity += 1;
+                }
             }
         }
         status.waiting.store(pending.len() as u64, Ordering::Relaxed);
@@ -146,7 +197,7 @@ impl Session {
             queue,
             lease: Arc::new(Mutex::new(lease)),
             numbers,
-            uncarried: BTreeSet::new(),
+            uncarried: watch::Sender::default(),
         })
     }
 
@@ -154,19 +205,30 @@ impl Session {
         // `stop` ends everything at once (the lease is lost); `cancel` and the end of the source end it in order.
         let stop = CancellationToken::new();
         let drain = CancellationToken::new();
-        let publisher = Publisher::new(
+        let mut publisher = Publisher::new(
             self.environment.clone(),
             self.spool.clone(),
             self.queue.clone(),
             self.lease.clone(),
             self.status.clone(),
         );
+        publisher.gives_up = source.is_none();
         let mut publishing = tokio::spawn(publisher.run(drain.clone(), stop.clone()));
         let renewing = tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone()));
+        tokio::spawn(tell_uncarried(self.environment.clone(), self.status.stream.clone(), self.uncarried.subscribe()));
         let mut finished = false;
         if let Some(source) = source {
+            let following = async {
+                loop {
+                    match self.follow(source.clone(), cancel).await {
+                        Followed::Finished => return true,
+                        Followed::Cancelled => return false,
+                        Followed::Failed => wait(ACQUIRE_EVERY, cancel).await,
+                    }
+                }
+            };
             tokio::select! {
-                ended = self.follow(source, cancel) => finished = ended,
+                ended = following => finished = ended,
                 _ = &mut publishing => stop.cancel(),
                 () = stop.cancelled() => {}
             }
@@ -186,8 +248,13 @@ impl Session {
                 () = stop.cancelled() => {}
             }
         }
+        finished &= !stop.is_cancelled() && self.queue.is_empty();
         stop.cancel();
         let _ = renewing.await;
+        if !publishing.is_finished() {
+            let _ = publishing.await;
+        }
+        self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Err(error) = self.environment.index.release(&lease).await {
             tracing::warn!(stream = %lease.stream, %error, "the lease could not be released; it lapses by itself");
@@ -198,15 +265,17 @@ impl Session {
         }
     }
 
-    /// Reads the source until it ends or `cancel`, and spools what is cut, to the last sample. Says whether the
-    /// source ended by itself.
-    async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) -> bool {
+    /// Reads the source until it ends or `cancel`, and spools what is cut, to the last sample.
+    async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) -> Followed {
         let (sender, mut items) = mpsc::channel(SOURCE_QUEUE);
         let stream = self.status.stream.clone();
         let mut context = SourceContext::new(stream.clone(), self.status.source.clone());
         context.stall = self.environment.stall;
         context.segment_seconds = self.environment.segment_seconds;
-        let source = tokio::spawn(source::run(spec, context, sender, cancel.child_token()));
+        let source_cancel = cancel.child_token();
+        // The source ends with this call, also when the call is dropped because the lease is lost.
+        let _ends_source = source_cancel.clone().drop_guard();
+        let source = tokio::spawn(source::run(spec, context, sender, source_cancel));
         let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
         let mut out = Vec::new();
         loop {
@@ -229,9 +298,9 @@ impl Session {
         drop(items);
         if let Err(error) = source.await {
             tracing::error!(%stream, %error, "the source's task failed");
-            return false;
+            return Followed::Failed;
         }
-        !cancel.is_cancelled()
+        if cancel.is_cancelled() { Followed::Cancelled } else { Followed::Finished }
     }
 
     async fn take(&mut self, output: Output) {
@@ -239,30 +308,20 @@ impl Session {
         match output {
             Output::Segment(cut) => self.spool_segment(cut).await,
             Output::Note(note) => tracing::warn!(%stream, "{note}"),
-            Output::Uncarried(found) => self.note_uncarried(found).await,
+            Output::Uncarried(found) => self.note_uncarried(found),
         }
     }
 
-    async fn note_uncarried(&mut self, found: Uncarried) {
-        let stream = self.status.stream.clone();
-        if self.uncarried.len() >= 64
-            || !self.uncarried.insert((found.place.clone(), found.what.clone(), found.language))
-        {
-            return;
-        }
-        tracing::info!(%stream, place = %found.place, what = %found.what, "part of the source is not recorded");
-        let all: Vec<Uncarried> = self
-            .uncarried
-            .iter()
-            .map(|(place, what, language)| Uncarried {
-                place: place.clone(),
-                what: what.clone(),
-                language: language.clone(),
-            })
-            .collect();
-        if let Err(error) = self.environment.index.set_uncarried(&stream, &all).await {
-            tracing::warn!(%stream, %error, "media_info.json will not list what is not recorded");
-        }
+    fn note_uncarried(&mut self, found: Uncarried) {
+        let stream = &self.status.stream;
+        self.uncarried.send_if_modified(|known| {
+            let is_new = known.len() < MOST_UNCARRIED && !known.contains(&found);
+            if is_new {
+                tracing::info!(%stream, place = %found.place, what = %found.what, "part of the source is not recorded");
+                known.push(found);
+            }
+            is_new
+        });
     }
 
     async fn spool_segment(&mut self, cut: CutSegment) {
@@ -303,18 +362,19 @@ impl Session {
     }
 }
 
+fn read_spooled(spool: &StreamSpool, id: &SegmentId) -> anyhow::Result<SegmentWithTables> {
+    let object = spool.segment(id)?;
+    let key = id.object_key().ok_or_else(|| anyhow::anyhow!("no object key for its time"))?;
+    Ok(cmaf::read_segment(&key, &object)?)
+}
+
+/// Encodes the segment and writes it. Runs where it may block.
 fn write_to_spool(
     spool: &StreamSpool,
     id: &SegmentId,
     discontinuity: u64,
     cut: CutSegment,
 ) -> anyhow::Result<Prepared> {
-    let mut written: BTreeSet<InitHash> = BTreeSet::new();
-    for part in &cut.parts {
-        if written.insert(part.init.info.hash) {
-            spool.put_init(part.init.info.hash, &part.init.bytes)?;
-        }
-    }
     let inputs: Vec<PartInput<'_>> = cut
         .parts
         .iter()
@@ -327,9 +387,41 @@ fn write_to_spool(
         })
         .collect();
     let (object, segment) = cmaf::write_segment(id, discontinuity, cut.anchor, &inputs)?;
-    spool.put_segment(id, &object)?;
+    let write = || {
+        let mut written: BTreeSet<InitHash> = BTreeSet::new();
+        for part in &cut.parts {
+            if written.insert(part.init.info.hash) {
+                spool.put_init(part.init.info.hash, &part.init.bytes)?;
+            }
+        }
+        spool.put_segment(id, &object)
+    };
+    // Out of file descriptors or of space for a moment: worth a wait, as this is the only copy.
+    let mut written = write();
+    for pause in SPOOL_RETRIES {
+        let Err(error) = &written else { break };
+        tracing::warn!(stream = %id.stream, %error, "the spool cannot be written; tried again");
+        std::thread::sleep(pause);
+        written = write();
+    }
+    written?;
     let tables = cut.parts.into_iter().map(|p| p.table).collect();
     Ok(Prepared { row: SegmentWithTables { segment, tables }, object: object.into() })
+}
+
+/// Keeps the index's list of what is not recorded up to date, however often that takes.
+async fn tell_uncarried(environment: Arc<Environment>, stream: StreamName, mut known: watch::Receiver<Vec<Uncarried>>) {
+    while known.changed().await.is_ok() {
+        let mut list = known.borrow_and_update().clone();
+        list.sort_by(|a, b| a.place.cmp(&b.place));
+        while let Err(error) = environment.index.set_uncarried(&stream, &list).await {
+            tracing::warn!(%stream, %error, "media_info.json does not list yet what is not recorded");
+            tokio::time::sleep(LEFT_OVER_EVERY).await;
+            if known.has_changed().is_err() {
+                return;
+            }
+        }
+    }
 }
 
 async fn renew(environment: Arc<Environment>, lease: Arc<Mutex<Lease>>, stop: CancellationToken) {

@@ -53,6 +53,8 @@ pub struct TrackQueue {
     published: Option<InitHash>,
     last_dts: Option<Ticks>,
     last_pts: Option<Ticks>,
+    /// A sample of it has come since the last break.
+    pub seen: bool,
     /// It leads no run while others have gone on without it.
     pub silent: bool,
     /// The source no longer lists the track.
@@ -199,5 +201,6 @@ impl TrackQueue {
         self.last_dts = None;
         self.last_pts = None;
         self.taken_init = None;
+        self.seen = false;
     }
 }

@@ -217,6 +217,9 @@ impl<I: Index> Index for Patient<I> {
     async fn acquire(&self, stream: &StreamName, holder: &str, now: UtcUs, ttl_us: i64) -> Result<Option<Lease>> {
         patient!(self.0.acquire(stream, holder, now, ttl_us))
     }
+    async fn holder(&self, stream: &StreamName) -> Result<Option<Lease>> {
+        patient!(self.0.holder(stream))
+    }
     async fn renew(&self, lease: &Lease, now: UtcUs, ttl_us: i64) -> Result<Lease> {
         patient!(self.0.renew(lease, now, ttl_us))
     }

@@ -16,6 +16,11 @@ pub async fn one_holder_at_a_time(bed: Bed) {
     let longer = bed.index.renew(&again, at(14), TTL_US).await.unwrap();
     assert_eq!((longer.epoch, longer.expires), (1, at(24)));
     assert_eq!(bed.index.acquire(&name, "b", at(23), TTL_US).await.unwrap(), None);
+    // Anybody may ask who it is, however long ago it lapsed.
+    assert_eq!(bed.index.holder(&name).await.unwrap(), Some(longer.clone()));
+    assert_eq!(bed.index.holder(&stream("nobody")).await.unwrap(), None);
+    bed.index.release(&longer).await.unwrap();
+    assert_eq!(bed.index.holder(&name).await.unwrap(), None);
 }
 
 pub async fn a_lapsed_lease_is_taken_over_and_the_old_holder_fenced(bed: Bed) {

@@ -35,8 +35,10 @@ impl Model {
     fn publish(&mut self, new: &SegmentWithTables) -> Published {
         let id = &new.segment.id;
         if let Some(old) = self.rows.iter().position(|r| r.new.segment.id.sequence == id.sequence) {
-            if self.rows[old].new.segment.id.epoch >= id.epoch {
-                return Published::AlreadyThere;
+            match self.rows[old].new.segment.id.epoch.cmp(&id.epoch) {
+                std::cmp::Ordering::Greater => return Published::Superseded,
+                std::cmp::Ordering::Equal => return Published::AlreadyThere,
+                std::cmp::Ordering::Less => {}
             }
             self.rows.remove(old);
         }

@@ -60,7 +60,7 @@ pub async fn a_higher_epoch_replaces_and_a_lower_one_does_not(bed: Bed) {
     bed.put(&lease, &segment(&name, 0, 1, 0, 6)).await;
     bed.put(&lease, &segment(&name, 1, 2, 6, 6)).await;
     let lower = bed.index.publish(&lease, &segment(&name, 1, 1, 7, 6), &inits()).await.unwrap();
-    assert_eq!(lower, Published::AlreadyThere);
+    assert_eq!(lower, Published::Superseded);
     assert_eq!(bed.listed(&name).await[1], segment(&name, 1, 2, 6, 6).segment);
 
     // The replacement lies on another day: nothing of the old one is left anywhere.
@@ -77,7 +77,7 @@ pub async fn a_higher_epoch_replaces_and_a_lower_one_does_not(bed: Bed) {
     assert_eq!(extent, Some(Extent { first_start: at(DAY), live_edge: at(2 * DAY + 4) }));
     // A late replay of what was replaced.
     let late = bed.index.publish(&lease, &segment(&name, 0, 1, 0, 6), &[]).await.unwrap();
-    assert_eq!(late, Published::AlreadyThere);
+    assert_eq!(late, Published::Superseded);
     assert_eq!(bed.listed(&name).await.len(), 2);
     // What replaces a marked segment is listed.
     bed.index.mark_expired(&name, at(3 * DAY), at(4 * DAY), 10).await.unwrap();
