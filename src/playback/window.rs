@@ -315,8 +315,8 @@ mod tests {
         assert_eq!(mode(5105, 5099), (Mode::Event, growing));
         assert_eq!(mode(5105, 5100), (Mode::Vod { settled: true }, CacheClass::Finished));
         // The recorder went silent: the playlist ends, but is not kept, for the rest may come.
-        assert_eq!(mode(5129, 5000), (Mode::Event, growing));
-        assert_eq!(mode(5130, 5000), (Mode::Vod { settled: false }, growing));
+        assert_eq!(mode(5399, 5000), (Mode::Event, growing));
+        assert_eq!(mode(5400, 5000), (Mode::Vod { settled: false }, growing));
     }
 
     #[test]
