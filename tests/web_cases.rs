@@ -213,7 +213,8 @@ async fn conditional_compressed_and_head_requests() {
         // Ranges are not defined for HEAD.
         let head = bed.client.head(&url).header("range", "bytes=0-9").send().await.unwrap();
         assert_eq!(head.status(), 200, "{path}");
-        for name in ["content-length", "content-type", "etag", "cache-control", "accept-ranges", "content-disposition"] {
+        for name in ["content-length", "content-type", "etag", "cache-control", "accept-ranges", "content-disposition"]
+        {
             assert_eq!(header(&head, name), header(&whole, name), "{path}: {name}");
         }
         let length = header(&whole, "content-length").to_owned();
@@ -426,8 +427,25 @@ async fn mutated_addresses_always_get_an_answer() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below.max(1)
     };
-    const PIECES: &[&str] =
-        &["%", "%00", "%2f", "..", "/", "-", "0", "9999999999999999999", "now", "=", "&", "?", "é", "%ff", ".", ",", "v1"];
+    const PIECES: &[&str] = &[
+        "%",
+        "%00",
+        "%2f",
+        "..",
+        "/",
+        "-",
+        "0",
+        "9999999999999999999",
+        "now",
+        "=",
+        "&",
+        "?",
+        "é",
+        "%ff",
+        ".",
+        ",",
+        "v1",
+    ];
     let mut urls = Vec::new();
     for n in 0..5000 {
         let mut bytes = format!("/demo/{}", seeds[n % seeds.len()]).into_bytes();

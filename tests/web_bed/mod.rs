@@ -132,8 +132,7 @@ impl Bed {
         let dir = tempfile::tempdir().unwrap();
         let from = evertape::clock::now().seconds() - 3600;
         let directory = DirectoryStore::open(&dir.path().join("objects")).unwrap();
-        let store =
-            Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
+        let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
         let keys = fill(&*store, &*index, from, video_bytes).await;
@@ -242,8 +241,7 @@ async fn serve(
 
 async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: u32) -> Vec<ObjectKey> {
     let stream = StreamName::parse("demo").unwrap();
-    let inits =
-        [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
+    let inits = [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
     for (bytes, info) in &inits {
         store.put(&ObjectKey::init(&stream, info.hash), bytes.clone(), "video/mp4").await.unwrap();
     }
