@@ -449,8 +449,11 @@ async fn mutated_addresses_always_get_an_answer() {
     let mut urls = Vec::new();
     for n in 0..5000 {
         let mut bytes = format!("/demo/{}", seeds[n % seeds.len()]).into_bytes();
-        for _ in 0..1 + random(4) {
-            let at = 1 + random(bytes.len() - 1);
+        for _ in 0..1 + random(2) {
+            // Seldom in the stream's name: what would follow is not read at all.
+            let first = if random(8) == 0 { 1 } else { 6 };
+            let at = first.min(bytes.len() - 1);
+            let at = at + random(bytes.len() - at);
             match random(4) {
                 0 => bytes[at] = b"0123456789-_/.%?=&abcvxz~+*"[random(27)],
                 1 => drop(bytes.remove(at)),
@@ -482,7 +485,7 @@ async fn mutated_addresses_always_get_an_answer() {
         });
     }
     let seen = tcp.join_all().await.into_iter().fold([0; 6], |a, b| std::array::from_fn(|i| a[i] + b[i]));
-    assert!(seen[2] > 300 && seen[4] > 1000, "the mutations are too tame or too wild: {seen:?}");
+    assert!(seen[2] > 200 && seen[4] > 1000, "the mutations are too tame or too wild: {seen:?}");
     assert_eq!(bed.get("index.m3u8").await.status(), 200);
 }
 

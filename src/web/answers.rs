@@ -93,7 +93,7 @@ fn parse(uri: &Uri) -> Result<Request, Problem> {
         .map_err(|_| Problem::bad_request("The address is not UTF-8."))?;
     url::parse(&path, uri.query()).map_err(|error| match error {
         UrlError::NotFound => Problem::not_found("There is nothing at this address."),
-        UrlError::BadRequest(why) => Problem::bad_request(why),
+        UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
 }
 

@@ -55,6 +55,15 @@ impl Problem {
         Self { no_store: true, ..self }
     }
 
+    /// What a lower layer says, as a sentence.
+    pub fn saying(status: StatusCode, what: &impl std::fmt::Display) -> Self {
+        let mut sentence = format!("{what}.");
+        if let Some(first) = sentence.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self::new(status, sentence)
+    }
+
     /// The answer.
     pub fn into_response(self) -> Response<Body> {
         let title = self.status.canonical_reason().unwrap_or("Error");
