@@ -6,8 +6,10 @@
 
 use crate::media::StreamName;
 use crate::recorder::source::spec::SourceSpec;
-use figment::Figment;
+use crate::store::{S3Options, S3Store};
 use figment::providers::{Env, Format, Serialized, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,6 +18,10 @@ use std::time::Duration;
 
 /// Environment variables of the same prefix that are not configuration keys.
 const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
+
+/// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
+/// stand, or a password of digits would be a number.
+const NOT_TEXTS: &[&str] = &["recorder.segment_seconds", "recorder.spool_max_mib", "store.s3.path_style"];
 
 /// All settings of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -192,16 +198,25 @@ impl Config {
             })?;
             // Figment would say only that a key is missing; the parser says line and column.
             if let Err(e) = text.parse::<toml::Table>() {
-                return Err(ConfigError(vec![format!("{}: not valid TOML: {e}", path.display())]));
+                // Not the error's own text: it shows the line, and a secret may stand there.
+                let before = e.span().and_then(|s| text.get(..s.start)).unwrap_or("");
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+                let what = e.message().lines().next().unwrap_or("");
+                return Err(ConfigError(vec![format!(
+                    "{}: not valid TOML: line {line}, column {column}: {what}",
+                    path.display()
+                )]));
             }
             figment = figment.merge(Toml::string(&text));
         }
         let env = Env::prefixed("EVERTAPE_").ignore(NOT_KEYS).split("__");
         let place = file.map_or_else(|| "configuration".to_owned(), |p| p.display().to_string());
-        let config: Config = figment
-            .merge(env)
-            .extract()
-            .map_err(|e| ConfigError(e.into_iter().map(|e| explain(&e, &place)).collect()))?;
+        for (key, text) in env.iter() {
+            figment = figment.merge(Variable { key: key.as_str().to_owned(), text });
+        }
+        let config: Config =
+            figment.extract().map_err(|e| ConfigError(e.into_iter().map(|e| explain(&e, &place)).collect()))?;
         config.check(&place)?;
         Ok(config)
     }
@@ -215,23 +230,29 @@ impl Config {
         }
         match self.store.url.split_once(':') {
             Some(("file", path)) if !path.is_empty() => {}
-            Some(("s3", rest)) if rest.len() > 2 && rest.starts_with("//") => {
-                if self.store.s3.access_key.is_some() != self.store.s3.secret_key.is_some() {
-                    fault("store.s3", "access_key and secret_key go together; give both or neither".into());
-                }
-            }
+            Some(("s3", rest)) if rest.len() > 2 && rest.starts_with("//") => {}
             _ => fault("store.url", "write file:path/to/folder or s3://bucket/prefix".into()),
         }
         if let Some(endpoint) = &self.store.s3.endpoint
             && !url::Url::parse(endpoint).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host())
         {
             fault("store.s3.endpoint", "write http://host:port or https://host".into());
+        } else if let Some((bucket, prefix)) =
+            self.store.url.strip_prefix("s3://").map(|r| r.split_once('/').unwrap_or((r, "")))
+            && let Err(e) = S3Store::new(self.s3_options().into_config(bucket, prefix))
+        {
+            // The rest of its rules, credentials from the environment too. Asks nothing of the network.
+            faults.push(format!("{place}: {e}"));
         }
+        let mut fault = |key: &str, text: String| faults.push(format!("{place}: {key}: {text}"));
         if !(1..=30).contains(&self.recorder.segment_seconds) {
             fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
         }
         if self.recorder.spool.as_os_str().is_empty() {
             fault("recorder.spool", "name a folder on a local disk".into());
+        }
+        if !(1..=1 << 40).contains(&self.recorder.spool_max_mib) {
+            fault("recorder.spool_max_mib", "1 or more; some hours of all streams, for instance 20480".into());
         }
         if self.recorder.stall < Duration::from_secs(1) {
             fault("recorder.stall", "at least 1s".into());
@@ -251,11 +272,48 @@ impl Config {
             if self.stream[..n].iter().any(|s| s.name == stream.name) {
                 fault("stream", format!("{} is configured twice; names are unique", stream.name));
             }
+            if stream.retention.is_some_and(|r| r.is_zero()) {
+                fault("stream", format!("{}: retention: more than 0s; leave it out to keep for ever", stream.name));
+            }
             if let Err(e) = SourceSpec::parse(stream.source.expose()) {
                 fault("stream", format!("{}: source: {e}", stream.name));
             }
         }
         if faults.is_empty() { Ok(()) } else { Err(ConfigError(faults)) }
+    }
+
+    /// `[store.s3]` as the store wants it.
+    pub fn s3_options(&self) -> S3Options {
+        let s3 = &self.store.s3;
+        S3Options {
+            endpoint: s3.endpoint.clone(),
+            region: s3.region.clone(),
+            access_key: s3.access_key.clone(),
+            secret_key: s3.secret_key.as_ref().map(|s| crate::store::Secret::new(s.expose())),
+            path_style: s3.path_style,
+        }
+    }
+}
+
+/// One variable of the environment, its key with dots.
+struct Variable {
+    key: String,
+    text: String,
+}
+
+impl Provider for Variable {
+    fn metadata(&self) -> Metadata {
+        Metadata::named("environment")
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let typed = NOT_TEXTS.contains(&self.key.as_str()) || !self.key.contains('.');
+        let value = match (typed, self.text.parse::<Value>()) {
+            (true, Ok(value)) => value,
+            _ => Value::from(self.text.as_str()),
+        };
+        let nested = figment::util::nest(&self.key, value).into_dict().unwrap_or_default();
+        Ok(Map::from([(Profile::Default, nested)]))
     }
 }
 
@@ -283,6 +341,9 @@ fn explain(error: &figment::Error, place: &str) -> String {
         Kind::MissingField(field) => {
             path.push(field.to_string());
             "missing; add it".to_owned()
+        }
+        _ if path == ["http", "listen"] => {
+            "write an address and a port, for instance 127.0.0.1:8080, or 0.0.0.0:8080 for all".to_owned()
         }
         other => other.to_string(),
     };
@@ -404,7 +465,16 @@ mod tests {
                 "[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"",
                 "configured twice",
             ),
-            ("[http\n", "not valid TOML"),
+            ("[http\n", "not valid TOML: line 1"),
+            ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
+            ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),
+            ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention = \"0s\"", "x: retention: more than 0s"),
+            ("[store]\nurl = \"s3://b/p\"\n[store.s3]\nsecret_key = \"hush\"", "set both access_key and secret_key"),
+            (
+                "[store]\nurl = \"s3://b/p\"\n[store.s3]\nendpoint = \"http://u:hush@h\"\naccess_key = \"a\"\nsecret_key = \"hush\"",
+                "store.s3.endpoint: write http",
+            ),
         ];
         for (text, expected) in cases {
             let error = load(text).unwrap_err();

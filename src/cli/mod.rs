@@ -96,7 +96,7 @@ pub fn main(cli: Cli) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let shows_progress = matches!(cli.command, Command::Record(_)) && progress::on_terminal();
-    logging::start(common.log_format, shows_progress);
+    let log_format = logging::start(common.log_format, shows_progress);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -118,8 +118,11 @@ pub fn main(cli: Cli) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %format!("{error:#}"), "ended");
-            eprintln!("evertape: {error:#}");
+            // Once, in the form in which whoever reads the log expects it.
+            match log_format {
+                logging::LogFormat::Json => tracing::error!(error = %format!("{error:#}"), "ended"),
+                logging::LogFormat::Text => eprintln!("evertape: {error:#}"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -19,10 +19,10 @@ pub async fn show(streams: Vec<Arc<StreamStatus>>) {
         ticks.tick().await;
         let mut text = if shown > 0 { format!("\x1b[{shown}A") } else { String::new() };
         for stream in &streams {
-            text.push_str("\r\x1b[K");
-            // A line longer than the terminal would wrap and break the rewriting.
-            text.extend(stream.line(clock::now()).chars().take(150).filter(|c| !c.is_control()));
-            text.push('\n');
+            // A line longer than the terminal would wrap and break the rewriting: no wrapping meanwhile.
+            text.push_str("\r\x1b[K\x1b[?7l");
+            text.extend(stream.line(clock::now()).chars().filter(|c| !c.is_control()).take(300));
+            text.push_str("\x1b[?7h\n");
         }
         shown = streams.len();
         let mut out = std::io::stdout().lock();

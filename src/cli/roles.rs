@@ -9,11 +9,16 @@ use evertape::recorder::source::spec::SourceSpec;
 use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream};
-use evertape::store::{self, ObjectStore, S3Options};
+use evertape::store::{self, ObjectStore};
 use evertape::web::{self, PlaybackOptions};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+
+/// How long `run` and `migrate` wait for an index that does not answer.
+const INDEX_PATIENCE: Duration = Duration::from_secs(30);
 
 struct Backends {
     store: Arc<dyn ObjectStore>,
@@ -21,18 +26,8 @@ struct Backends {
 }
 
 async fn connect(config: &Config) -> anyhow::Result<Backends> {
-    let s3 = &config.store.s3;
-    let store = store::open(
-        &config.store.url,
-        S3Options {
-            endpoint: s3.endpoint.clone(),
-            region: s3.region.clone(),
-            access_key: s3.access_key.clone(),
-            secret_key: s3.secret_key.as_ref().map(|s| store::Secret::new(s.expose())),
-            path_style: s3.path_style,
-        },
-    )
-    .context("the object store cannot be opened; see [store]")?;
+    let store = store::open(&config.store.url, config.s3_options())
+        .context("the object store cannot be opened; see [store]")?;
     let index = index::open(config.index.url.expose()).await.context("the index cannot be opened; see [index]")?;
     Ok(Backends { store, index })
 }
@@ -85,10 +80,18 @@ fn janitor_rules(config: &Config) -> janitor::Rules {
     }
 }
 
-async fn serve(config: &Config, backends: &Backends, cancel: CancellationToken) -> anyhow::Result<()> {
-    let listener = tokio::net::TcpListener::bind(config.http.listen)
+async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(config.http.listen)
         .await
-        .with_context(|| format!("cannot listen on {}; give another address in http.listen", config.http.listen))?;
+        .with_context(|| format!("cannot listen on {}; give another address in http.listen", config.http.listen))
+}
+
+async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    backends: &Backends,
+    cancel: CancellationToken,
+) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "playback is ready");
     let options = PlaybackOptions {
@@ -104,27 +107,42 @@ async fn serve(config: &Config, backends: &Backends, cancel: CancellationToken) 
 /// `evertape run`
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
+    // First what fails at once, so that nothing has begun when it does.
+    let listener = listen(&config).await?;
     let backends = connect(&config).await?;
-    migrate_with_patience(&backends, &cancel).await?;
     let environment = recording_environment(&config, &backends)?;
     let streams = recorded_streams(&config)?;
-    announce(&config);
-    let recording = tokio::spawn(recorder::run(environment, streams, cancel.clone()));
+    if !migrate_with_patience(&backends, &cancel).await? {
+        return Ok(());
+    }
+    announce(&config, listener.local_addr()?);
+    let stop = cancel.clone();
+    let recording = tokio::spawn(async move {
+        let recorded = recorder::run(environment, streams, stop.clone()).await;
+        if recorded.is_err() {
+            // Playing on without recording would look like health.
+            stop.cancel();
+        }
+        recorded
+    });
     let sweeping = tokio::spawn(janitor::run(
         backends.store.clone(),
         backends.index.clone(),
         janitor_rules(&config),
         cancel.clone(),
     ));
-    let served = serve(&config, &backends, cancel.clone()).await;
+    let served = serve(&config, listener, &backends, cancel.clone()).await;
     cancel.cancel();
-    recording.await??;
+    recording.await?.context("recording has ended; see [recorder]")?;
     sweeping.await?;
     served
 }
 
-fn announce(config: &Config) {
-    let base = format!("http://{}", config.http.listen);
+fn announce(config: &Config, mut address: SocketAddr) {
+    if address.ip().is_unspecified() {
+        address.set_ip(IpAddr::from([127, 0, 0, 1]));
+    }
+    let base = format!("http://{address}");
     println!("Evertape is running. Open in a player:");
     for stream in &config.stream {
         println!("  live      {base}/{}/index.m3u8", stream.name);
@@ -134,21 +152,31 @@ fn announce(config: &Config) {
     println!("  health    {base}/readyz   metrics {base}/metrics");
 }
 
-/// An index that is not up yet is waited for: machines of one installation start in any order.
-async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<()> {
-    for attempt in 1u64.. {
-        match backends.index.migrate().await {
-            Ok(()) => break,
-            Err(error)
-                if error.kind == index::IndexErrorKind::Unavailable && attempt < 30 && !cancel.is_cancelled() =>
-            {
-                tracing::warn!(%error, attempt, "the index does not answer yet");
-                tokio::time::sleep(Duration::from_secs(2)).await;
+/// An index that is not up yet is waited for: machines of one installation start in any order. `false` when the
+/// process was told to stop before that.
+async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<bool> {
+    let until = tokio::time::Instant::now() + INDEX_PATIENCE;
+    let migrated = async {
+        loop {
+            match backends.index.migrate().await {
+                Ok(()) => return Ok(true),
+                Err(error)
+                    if error.kind == index::IndexErrorKind::Unavailable && tokio::time::Instant::now() < until =>
+                {
+                    tracing::warn!(%error, "the index does not answer yet; tried again");
+                    tokio::time::sleep(Duration::from_secs(2)).await;
+                }
+                Err(error) => {
+                    return Err(error).context("the index's schema cannot be brought up to date; see [index]");
+                }
             }
-            Err(error) => return Err(error).context("the index's schema cannot be brought up to date"),
         }
+    };
+    // A migration is one transaction: cut off, it has not happened.
+    tokio::select! {
+        migrated = migrated => migrated,
+        () = cancel.cancelled() => Ok(false),
     }
-    Ok(())
 }
 
 /// `evertape record`
@@ -169,8 +197,9 @@ pub async fn record(config: Config, shows_progress: bool) -> anyhow::Result<()> 
 /// `evertape play`
 pub async fn play(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
+    let listener = listen(&config).await?;
     let backends = connect(&config).await?;
-    serve(&config, &backends, cancel).await
+    serve(&config, listener, &backends, cancel).await
 }
 
 /// `evertape janitor`
@@ -185,7 +214,7 @@ pub async fn janitor(config: Config) -> anyhow::Result<()> {
 pub async fn migrate(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
     let backends = connect(&config).await?;
-    migrate_with_patience(&backends, &cancel).await?;
+    anyhow::ensure!(migrate_with_patience(&backends, &cancel).await?, "stopped before the schema was up to date");
     println!("The index's schema is up to date.");
     Ok(())
 }

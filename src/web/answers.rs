@@ -20,20 +20,27 @@ use tower_http::cors::{Any, CorsLayer};
 
 /// An answer must have begun by then.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+/// A browser asks once an hour whether it may ask.
+const PREFLIGHT_FOR: Duration = Duration::from_secs(3600);
 /// Segments that describe a stream as it is now.
 const INFO_SEGMENTS: usize = 10;
 
 pub fn router(node: Arc<Node>) -> Router {
-    let expose = [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG, header::CONTENT_DISPOSITION];
+    let expose =
+        [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG, header::CONTENT_DISPOSITION, export::GAPS];
     let cors = CorsLayer::new()
         .allow_origin(Any)
         .allow_methods([Method::GET, Method::HEAD])
         .allow_headers(Any)
-        .expose_headers(expose);
+        .expose_headers(expose)
+        .max_age(PREFLIGHT_FOR)
+        // The answer is the same for every origin: a cache must not keep one for each.
+        .vary(Vec::<header::HeaderName>::new());
     Router::new()
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics))
+        .method_not_allowed_fallback(async || refused_method().into_response())
         .fallback(answer)
         .layer(CompressionLayer::new().gzip(true).compress_when(is_text))
         .layer(cors)
@@ -48,8 +55,7 @@ fn is_text(_: StatusCode, _: http::Version, headers: &HeaderMap, _: &http::Exten
 
 async fn answer(State(node): State<Arc<Node>>, method: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
     let (kind, answered) = if method != Method::GET && method != Method::HEAD {
-        let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.");
-        ("other", Err(problem))
+        ("other", Err(refused_method()))
     } else {
         match parse(&uri) {
             Ok(request) => {
@@ -60,12 +66,13 @@ async fn answer(State(node): State<Arc<Node>>, method: Method, uri: Uri, headers
             Err(problem) => ("other", Err(problem)),
         }
     };
-    let mut response = answered.unwrap_or_else(Problem::into_response);
-    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-    }
+    let response = answered.unwrap_or_else(Problem::into_response);
     metrics::counter!("evertape_http_requests_total", "kind" => kind, "status" => response.status().as_str().to_owned()).increment(1);
     response
+}
+
+fn refused_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.")
 }
 
 fn kind_of(target: &Target) -> &'static str {
@@ -86,7 +93,7 @@ fn parse(uri: &Uri) -> Result<Request, Problem> {
         .map_err(|_| Problem::bad_request("The address is not UTF-8."))?;
     url::parse(&path, uri.query()).map_err(|error| match error {
         UrlError::NotFound => Problem::not_found("There is nothing at this address."),
-        UrlError::BadRequest(why) => Problem::bad_request(why),
+        UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
 }
 

@@ -5,7 +5,7 @@
 
 use crate::media::ObjectKey;
 use crate::store::{ByteStream, ObjectStore, StoreError, StoreErrorKind};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -57,19 +57,4 @@ pub async fn object_range(
         Ok(None)
     });
     Ok(bytes.boxed())
-}
-
-/// The bytes of several ranges, one after the other; the next one is asked for while one is sent.
-pub fn object_ranges(
-    store: Arc<dyn ObjectStore>,
-    ranges: impl stream::Stream<Item = Result<(ObjectKey, Range<u64>), StoreError>> + Send + 'static,
-) -> ByteStream {
-    ranges
-        .map_ok(move |(key, range)| {
-            let store = store.clone();
-            async move { object_range(&store, key, range).await }
-        })
-        .try_buffered(2)
-        .try_flatten()
-        .boxed()
 }

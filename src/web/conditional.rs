@@ -2,7 +2,7 @@
 //!
 //! Comes in: headers from anyone. Goes out: what to send. Never: touches a body.
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, Method, header};
 use std::ops::Range;
 
 /// Which bytes to send.
@@ -14,6 +14,11 @@ pub enum Selection {
     Part(Range<u64>),
     /// The range lies outside: 416.
     Unsatisfiable,
+}
+
+/// Whether `If-None-Match` is `*`: then the answer depends on whether anything is there at all.
+pub fn any_will_do(headers: &HeaderMap) -> bool {
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|v| v.as_bytes().trim_ascii() == b"*")
 }
 
 /// Whether `If-None-Match` names `etag` (RFC 9110 13.1.2, weak comparison): answer 304.
@@ -29,8 +34,12 @@ pub fn not_modified(headers: &HeaderMap, etag: &str) -> bool {
 }
 
 /// What `Range` and `If-Range` select of `total_bytes` whose strong tag is `etag`. Several ranges, or a unit
-/// other than bytes, or a range that makes no sense, give the whole (RFC 9110 14.2 allows it).
-pub fn select(headers: &HeaderMap, etag: &str, total_bytes: u64) -> Selection {
+/// other than bytes, or a range that makes no sense, give the whole (RFC 9110 14.2 allows it); so does a HEAD,
+/// for which ranges are not defined.
+pub fn select(method: &Method, headers: &HeaderMap, etag: &str, total_bytes: u64) -> Selection {
+    if method != Method::GET {
+        return Selection::Whole;
+    }
     let Some(range) = headers.get(header::RANGE).and_then(|v| v.to_str().ok()) else { return Selection::Whole };
     // If-Range wants a strong comparison; a date never matches, as no Last-Modified is sent.
     if headers.get(header::IF_RANGE).is_some_and(|v| v.as_bytes() != etag.as_bytes()) {
@@ -93,17 +102,23 @@ mod tests {
             ("bytes=+1-2", Selection::Whole),
         ];
         for (text, expected) in cases {
-            assert_eq!(select(&headers(&[(header::RANGE, text)]), "\"e\"", 100), expected, "{text}");
+            assert_eq!(select(&Method::GET, &headers(&[(header::RANGE, text)]), "\"e\"", 100), expected, "{text}");
         }
     }
 
     #[test]
     fn if_range_wants_the_same_strong_tag() {
         let with = |tag| headers(&[(header::RANGE, "bytes=1-2"), (header::IF_RANGE, tag)]);
-        assert_eq!(select(&with("\"e\""), "\"e\"", 9), Selection::Part(1..3));
-        assert_eq!(select(&with("\"f\""), "\"e\"", 9), Selection::Whole);
-        assert_eq!(select(&with("W/\"e\""), "\"e\"", 9), Selection::Whole);
-        assert_eq!(select(&with("Wed, 27 Aug 2014 14:15:00 GMT"), "\"e\"", 9), Selection::Whole);
+        assert_eq!(select(&Method::GET, &with("\"e\""), "\"e\"", 9), Selection::Part(1..3));
+        assert_eq!(select(&Method::GET, &with("\"f\""), "\"e\"", 9), Selection::Whole);
+        assert_eq!(select(&Method::GET, &with("W/\"e\""), "\"e\"", 9), Selection::Whole);
+        assert_eq!(select(&Method::GET, &with("Wed, 27 Aug 2014 14:15:00 GMT"), "\"e\"", 9), Selection::Whole);
+    }
+
+    #[test]
+    fn a_head_has_no_range() {
+        let asked = headers(&[(header::RANGE, "bytes=1-2")]);
+        assert_eq!(select(&Method::HEAD, &asked, "\"e\"", 9), Selection::Whole);
     }
 
     #[test]
@@ -118,7 +133,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_part_always_lies_inside(text in "bytes=[0-9]{0,4}-[0-9]{0,4}", total in 0u64..2000) {
-            if let Selection::Part(r) = select(&headers(&[(header::RANGE, &text)]), "\"e\"", total) {
+            if let Selection::Part(r) = select(&Method::GET, &headers(&[(header::RANGE, &text)]), "\"e\"", total) {
                 prop_assert!(r.start < r.end && r.end <= total);
             }
         }

@@ -22,11 +22,14 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Spans left out of the file because nothing is recorded: `from-to` in UTC milliseconds, comma-separated.
-const GAPS: HeaderName = HeaderName::from_static("evertape-gaps");
+pub const GAPS: HeaderName = HeaderName::from_static("evertape-gaps");
 /// Most gaps named in the header; more are only counted.
 const MOST_GAPS: usize = 50;
+/// Most sample tables of one query.
+const TABLES_AT_ONCE: u64 = 64;
 
 impl From<ExportError> for Problem {
     fn from(error: ExportError) -> Self {
@@ -88,8 +91,8 @@ async fn make_plan(
     let mut segments = earlier;
     segments.extend(after);
     let mut tables = TableSet::new();
-    for sequence in ExportPlan::edges(range, &segments)? {
-        for (sequence, found) in node.index.sample_tables(stream, sequence, sequence + 1).await? {
+    for sequences in consecutive(&ExportPlan::edges(range, &segments)?) {
+        for (sequence, found) in node.index.sample_tables(stream, sequences.start, sequences.end).await? {
             tables.insert(sequence, &found);
         }
     }
@@ -108,6 +111,19 @@ async fn make_plan(
         tracing::error!(%error, "an export's plan failed");
         Problem::internal()
     })??))
+}
+
+/// Ascending numbers as ranges, none longer than [`TABLES_AT_ONCE`]: a source that often breaks gives many short
+/// spans, and a query for each number would take too long.
+fn consecutive(numbers: &[u64]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for &number in numbers {
+        match ranges.last_mut() {
+            Some(last) if last.end == number && number - last.start < TABLES_AT_ONCE => last.end += 1,
+            _ => ranges.push(number..number.saturating_add(1)),
+        }
+    }
+    ranges
 }
 
 fn respond(
@@ -134,7 +150,7 @@ fn respond(
         let spans: Vec<String> = named.map(|g| format!("{}-{}", g.start.millis(), g.end.millis())).collect();
         insert(out, GAPS, &spans.join(", "));
     }
-    let wanted = match select(headers, plan.etag(), total_bytes) {
+    let wanted = match select(method, headers, plan.etag(), total_bytes) {
         Selection::Whole => 0..total_bytes,
         Selection::Part(part) => {
             insert(out, header::CONTENT_RANGE, &format!("bytes {}-{}/{total_bytes}", part.start, part.end - 1));
@@ -173,7 +189,13 @@ fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl s
                         let bytes = render(&node, &plan, &piece, &tables).await?;
                         stream::once(async { Ok(bytes) }).boxed()
                     }
-                    Slice::Object { key, range } => object_range(&node.store, key, range).await.map_err(failed)?,
+                    Slice::Object { key, range } => {
+                        // A task of its own: while a slow viewer takes the slice before, nobody polls this one,
+                        // and its time limits would run out.
+                        let store = node.store.clone();
+                        let opening = tokio::spawn(async move { object_range(&store, key, range).await });
+                        AbortOnDropHandle::new(opening).await.map_err(failed)?.map_err(failed)?
+                    }
                 };
                 Ok::<_, std::io::Error>(pieces.map_err(failed))
             }
@@ -214,5 +236,21 @@ impl Iterator for Walk {
         let slice = self.plan.slices(self.at..self.end).next()?;
         self.at += slice.bytes();
         Some(slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_asked_for_in_few_queries() {
+        assert_eq!(consecutive(&[]), []);
+        assert_eq!(consecutive(&[1, 2, 3, 7, 9, 10]), [1..4, 7..8, 9..11]);
+        let many: Vec<u64> = (0..200).collect();
+        let ranges = consecutive(&many);
+        assert!(ranges.iter().all(|r| r.end - r.start <= TABLES_AT_ONCE));
+        assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), many);
+        assert_eq!(consecutive(&[u64::MAX]), [u64::MAX..u64::MAX]);
     }
 }

@@ -5,17 +5,29 @@
 
 use super::Node;
 use super::body::object_range;
-use super::conditional::{Selection, not_modified, select};
+use super::conditional::{Selection, any_will_do, not_modified, select};
 use super::problem::Problem;
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, ObjectKey, StreamName, TrackId};
+use crate::store::{self, ByteStream};
 use axum::body::Body;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::ops::Range;
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// No segment is larger; whoever asks for more made the URL up.
 const LARGEST_BYTES: u64 = 1 << 30;
+
+/// No init segment is larger: one sample entry with its parameter sets.
+const LARGEST_INIT_BYTES: u64 = 1 << 20;
+/// `prft` and `moof` of the longest sample table take less.
+const LARGEST_FRONT_BYTES: usize = 2 << 20;
+
+fn no_such_segment() -> Problem {
+    Problem::not_found("There is no such segment.")
+}
 
 /// One track of one segment.
 pub async fn segment(
@@ -26,11 +38,31 @@ pub async fn segment(
     track: TrackId,
     range: Range<u64>,
 ) -> Result<Response<Body>, Problem> {
-    let Some(key) = id.object_key().filter(|_| range.end - range.start <= LARGEST_BYTES) else {
-        return Err(Problem::not_found("There is no such segment."));
-    };
+    let total_bytes = range.end - range.start;
+    let Some(key) = id.object_key().filter(|_| total_bytes <= LARGEST_BYTES) else { return Err(no_such_segment()) };
     let etag = format!("\"{}-{}-{track}-{}-{}\"", id.run, id.sequence, range.start, range.end);
-    object(node, method, headers, key, range, &etag).await
+    if not_modified(headers, &etag) {
+        if any_will_do(headers) {
+            check_size(node, &key, &range).await?;
+        }
+        return Ok(unchanged(&etag));
+    }
+    let (mut response, wanted) = match begin(method, headers, &etag, total_bytes) {
+        Ok(begun) => begun,
+        Err(unsatisfiable) => return Ok(unsatisfiable),
+    };
+    if method == Method::HEAD {
+        // A HEAD says whether a GET would find it all.
+        check_size(node, &key, &range).await?;
+    } else if wanted.end - wanted.start < total_bytes {
+        check_size(node, &key, &range).await?;
+        let absolute = range.start + wanted.start..range.start + wanted.end;
+        *response.body_mut() = Body::from_stream(object_range(&node.store, key, absolute).await?);
+    } else {
+        let pieces = checked(object_range(&node.store, key, range).await?, total_bytes).await?;
+        *response.body_mut() = Body::from_stream(pieces);
+    }
+    Ok(response)
 }
 
 /// An init segment.
@@ -41,51 +73,113 @@ pub async fn init(
     stream: &StreamName,
     hash: InitHash,
 ) -> Result<Response<Body>, Problem> {
+    let etag = format!("\"{hash}\"");
+    if not_modified(headers, &etag) && !any_will_do(headers) {
+        return Ok(unchanged(&etag));
+    }
     let key = ObjectKey::init(stream, hash);
-    let total_bytes = node.store.head(&key).await?;
-    object(node, method, headers, key, 0..total_bytes, &format!("\"{hash}\"")).await
+    let bytes = store::read_all(node.store.as_ref(), &key, 0..LARGEST_INIT_BYTES).await?;
+    if InitHash::of(&bytes) != hash {
+        // Whoever gets these bytes keeps them for a year.
+        tracing::error!(%key, "an init segment in the store is not what its name says");
+        return Err(Problem::internal());
+    }
+    if not_modified(headers, &etag) {
+        return Ok(unchanged(&etag));
+    }
+    let (mut response, wanted) = match begin(method, headers, &etag, bytes.len() as u64) {
+        Ok(begun) => begun,
+        Err(unsatisfiable) => return Ok(unsatisfiable),
+    };
+    if method != Method::HEAD {
+        *response.body_mut() = Body::from(bytes.slice(wanted.start as usize..wanted.end as usize));
+    }
+    Ok(response)
 }
 
-async fn object(
-    node: &Node,
+/// 404 unless the object holds all of `range`: a URL that somebody made up must not promise more.
+async fn check_size(node: &Node, key: &ObjectKey, range: &Range<u64>) -> Result<(), Problem> {
+    if node.store.head(key).await? < range.end { Err(no_such_segment()) } else { Ok(()) }
+}
+
+/// Lets a part through whose own boxes say that it is `length` bytes long: a URL that somebody made up would else
+/// be answered, and cached, with bytes that are no segment. Costs no request to the store.
+async fn checked(mut pieces: ByteStream, length: u64) -> Result<ByteStream, Problem> {
+    let mut front = Bytes::new();
+    loop {
+        match part_length(&front) {
+            Front::Says(bytes) if bytes == length => break,
+            Front::CutShort if front.len() < LARGEST_FRONT_BYTES => match pieces.try_next().await? {
+                Some(piece) if front.is_empty() => front = piece,
+                Some(piece) => front = [front, piece].concat().into(),
+                None => return Err(no_such_segment()),
+            },
+            _ => return Err(no_such_segment()),
+        }
+    }
+    Ok(stream::once(async { Ok(front) }).chain(pieces).boxed())
+}
+
+/// What the first bytes of a part say.
+#[derive(Debug, PartialEq, Eq)]
+enum Front {
+    /// Its whole length in bytes.
+    Says(u64),
+    /// Nothing yet.
+    CutShort,
+    /// That it is none.
+    Foreign,
+}
+
+/// A part is `prft`, `moof`, `mdat`, each with a 32-bit size (ISO/IEC 14496-12 4.2).
+fn part_length(front: &[u8]) -> Front {
+    let mut at = 0u64;
+    for kind in [b"prft", b"moof", b"mdat"] {
+        let Ok(start) = usize::try_from(at) else { return Front::Foreign };
+        let Some(&[a, b, c, d, ref name @ ..]) = front.get(start..).and_then(|rest| rest.first_chunk::<8>()) else {
+            return Front::CutShort;
+        };
+        let size = u64::from(u32::from_be_bytes([a, b, c, d]));
+        if name != kind || size < 8 {
+            return Front::Foreign;
+        }
+        at += size;
+    }
+    Front::Says(at)
+}
+
+fn unchanged(etag: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    insert(response.headers_mut(), header::ETAG, etag);
+    insert(response.headers_mut(), header::CACHE_CONTROL, IMMUTABLE);
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+/// Status and headers, and which bytes to send; or the answer that there are none such.
+fn begin(
     method: &Method,
     headers: &HeaderMap,
-    key: ObjectKey,
-    range: Range<u64>,
     etag: &str,
-) -> Result<Response<Body>, Problem> {
-    let total_bytes = range.end - range.start;
+    total_bytes: u64,
+) -> Result<(Response<Body>, Range<u64>), Response<Body>> {
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     insert(out, header::ETAG, etag);
     insert(out, header::CACHE_CONTROL, IMMUTABLE);
-    if not_modified(headers, etag) {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
-    }
     insert(out, header::CONTENT_TYPE, "video/mp4");
     insert(out, header::ACCEPT_RANGES, "bytes");
-    let wanted = match select(headers, etag, total_bytes) {
+    let wanted = match select(method, headers, etag, total_bytes) {
         Selection::Whole => 0..total_bytes,
         Selection::Part(part) => {
             insert(out, header::CONTENT_RANGE, &format!("bytes {}-{}/{total_bytes}", part.start, part.end - 1));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             part
         }
-        Selection::Unsatisfiable => return Ok(unsatisfiable(total_bytes)),
+        Selection::Unsatisfiable => return Err(unsatisfiable(total_bytes)),
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(wanted.end - wanted.start));
-    let absolute = range.start + wanted.start..range.start + wanted.end;
-    if method == Method::HEAD {
-        // A HEAD says whether a GET would find it all.
-        let object_bytes = node.store.head(&key).await?;
-        if object_bytes < range.end {
-            return Err(Problem::not_found("There is no such segment."));
-        }
-        return Ok(response);
-    }
-    *response.body_mut() = Body::from_stream(object_range(&node.store, key, absolute).await?);
-    Ok(response)
+    Ok((response, wanted))
 }
 
 /// 416 (RFC 9110 15.5.17).
@@ -103,5 +197,30 @@ pub fn unsatisfiable(total_bytes: u64) -> Response<Body> {
 pub fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_says_how_long_it_is() {
+        let boxes = |kinds: &[(&[u8; 4], u32)]| -> Vec<u8> {
+            let one = |(kind, size): &(&[u8; 4], u32)| {
+                let body = vec![0; if *kind == b"mdat" { 0 } else { *size as usize - 8 }];
+                [&size.to_be_bytes()[..], &kind[..], &body].concat()
+            };
+            kinds.iter().flat_map(one).collect()
+        };
+        let good = boxes(&[(b"prft", 32), (b"moof", 100), (b"mdat", 1000)]);
+        assert_eq!(part_length(&good), Front::Says(1132));
+        for short in [0, 7, 32, 139] {
+            assert_eq!(part_length(&good[..short]), Front::CutShort, "{short}");
+        }
+        assert_eq!(part_length(&good[32..]), Front::Foreign);
+        assert_eq!(part_length(&[0; 8]), Front::Foreign);
+        let huge = [&u32::MAX.to_be_bytes()[..], b"prft"].concat();
+        assert_eq!(part_length(&huge), Front::CutShort);
     }
 }

@@ -12,6 +12,7 @@ mod media;
 mod playlist;
 pub mod problem;
 mod server;
+mod watched;
 
 use crate::index::Index;
 use crate::playback::export::ExportPlan;

@@ -20,11 +20,7 @@ const MOST_ROWS: usize = 200_000;
 impl From<WindowError> for Problem {
     fn from(error: WindowError) -> Self {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::NOT_FOUND);
-        let mut sentence = error.to_string();
-        if let Some(first) = sentence.get_mut(..1) {
-            first.make_ascii_uppercase();
-        }
-        let problem = Self::new(status, format!("{sentence}."));
+        let problem = Self::saying(status, &error);
         if error == WindowError::FromInFuture { problem.not_cached() } else { problem }
     }
 }

@@ -55,6 +55,15 @@ impl Problem {
         Self { no_store: true, ..self }
     }
 
+    /// What a lower layer says, as a sentence.
+    pub fn saying(status: StatusCode, what: &impl std::fmt::Display) -> Self {
+        let mut sentence = format!("{what}.");
+        if let Some(first) = sentence.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        Self::new(status, sentence)
+    }
+
     /// The answer.
     pub fn into_response(self) -> Response<Body> {
         let title = self.status.canonical_reason().unwrap_or("Error");
@@ -70,6 +79,9 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         let caching = if self.no_store { "no-store" } else { "max-age=2" };
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
         if let Some(seconds) = self.retry_after_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -3,6 +3,7 @@
 //! Comes in: TCP connections from anyone. Goes out: requests for the router. Never: waits for ever for a head,
 //! takes one of any size, or more connections than the process can hold.
 
+use super::watched::Watched;
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -29,10 +30,15 @@ pub async fn run(listener: TcpListener, router: Router, cancel: CancellationToke
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(64);
+    builder.http2().keep_alive_interval(HEAD_WITHIN).keep_alive_timeout(HEAD_WITHIN);
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     let graceful = GracefulShutdown::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { break };
+        let place = tokio::select! {
+            place = places.clone().acquire_owned() => place,
+            () = cancel.cancelled() => break,
+        };
+        let Ok(place) = place else { break };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = cancel.cancelled() => break,
@@ -48,7 +54,7 @@ pub async fn run(listener: TcpListener, router: Router, cancel: CancellationToke
         };
         let _ = tcp.set_nodelay(true);
         let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(tcp), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(Watched::new(tcp)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
