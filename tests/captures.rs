@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 struct Capture {
     name: &'static str,
+    /// As ffprobe names them in MP4: any MPEG audio is `mp3` there, what ffmpeg itself writes too.
     codecs: [&'static str; 2],
     /// Formats of ffmpeg for the elementary streams.
     formats: [&'static str; 2],
@@ -25,11 +26,13 @@ struct Capture {
 
 const PROGRESSIVE: Capture = Capture {
     name: "h264-progressive-mp2.ts",
-    codecs: ["h264", "mp2"],
+    codecs: ["h264", "mp3"],
     formats: ["h264", "mp2"],
     cut_off: [0, 0],
     uncarried: &[],
 };
+/// Packets are missing in 16 places, all sync pictures but the last among them; damaged pictures are left out, so little
+/// is left of the video. [`without_video`] makes radio of it.
 const BROADCAST: Capture = Capture {
     name: "h264-broadcast-eac3-dvbsub.ts",
     codecs: ["h264", "eac3"],
@@ -41,15 +44,15 @@ const INTERLACED: Capture = Capture {
     name: "h264-interlaced-ac3.ts",
     codecs: ["h264", "ac3"],
     formats: ["h264", "ac3"],
-    cut_off: [0, 0],
+    cut_off: [0, 1],
     uncarried: &["DVB subtitles"],
 };
 const MPEG2: Capture = Capture {
     name: "mpeg2video-mp2.ts",
-    codecs: ["mpeg2video", "mp2"],
+    codecs: ["mpeg2video", "mp3"],
     formats: ["mpeg2video", "mp2"],
-    cut_off: [0, 0],
-    uncarried: &["private"],
+    cut_off: [0, 1],
+    uncarried: &[],
 };
 
 const VIDEO: TrackId = TrackId::video(1);
@@ -61,7 +64,8 @@ fn expected(path: &Path, kind: &str, first: i64, cut_off: usize) -> Vec<Packet> 
     let mut packets = probe::packets(path, kind);
     packets.truncate(packets.len() - cut_off);
     let from = packets.iter().position(|p| if kind == "v" { p.pts == first } else { p.pts >= first });
-    packets.drain(..from.expect("the capture has the recording's first packet"));
+    assert!(from.is_some() || kind == "a", "{} has no picture with PTS {first}", path.display());
+    packets.drain(..from.unwrap_or(packets.len()));
     packets.retain(|p| p.pts >= first);
     packets
 }
@@ -81,17 +85,24 @@ fn first_difference(ours: &[Packet], theirs: &[Packet]) -> String {
     )
 }
 
-fn contains(stream: &[u8], part: &[u8]) -> bool {
+fn find(stream: &[u8], part: &[u8]) -> Option<usize> {
     let head = &part[..part.len().min(64)];
-    stream.windows(head.len()).enumerate().any(|(at, w)| w == head && stream[at..].starts_with(part))
+    stream.windows(head.len()).enumerate().find(|(at, w)| *w == head && stream[*at..].starts_with(part)).map(|f| f.0)
 }
 
 /// Whether the bytes of the samples are those of the capture's elementary stream, one after another.
 fn same_bytes(capture: &Capture, path: &Path, samples: &[Stored], kind: usize) {
+    if samples.is_empty() {
+        return;
+    }
     let stream = probe::elementary(path, ["v", "a"][kind], capture.formats[kind]);
     if capture.formats[kind] != "h264" {
-        let joined: Vec<u8> = samples.iter().flat_map(|s| &s.data).copied().collect();
-        assert!(contains(&stream, &joined), "{}: bytes of {}", capture.name, capture.codecs[kind]);
+        let mut left = &stream[..];
+        for (n, sample) in samples.iter().enumerate() {
+            let at = find(left, &sample.data);
+            let at = at.unwrap_or_else(|| panic!("{}: {kind} sample {n} is not in the capture", capture.name));
+            left = &left[at + sample.data.len()..];
+        }
         return;
     }
     let theirs = probe::annex_b_units(&stream);
@@ -128,14 +139,16 @@ fn check_library(capture: &Capture) -> Recording {
     assert!(ours == theirs, "{} video: {}", capture.name, first_difference(&ours, &theirs));
     same_bytes(capture, &path, &video, 0);
 
+    let tracks: Vec<TrackId> = recording.inits.keys().copied().collect();
     let audio = recording.samples(AUDIO);
+    assert_eq!(tracks.contains(&AUDIO), !audio.is_empty());
     let (ours, theirs) = (recorded(&audio), expected(&path, "a", first, capture.cut_off[1]));
     assert!(ours == theirs, "{} audio: {}", capture.name, first_difference(&ours, &theirs));
     same_bytes(capture, &path, &audio, 1);
 
     let known = probe::complaints(path.to_str().expect("a path"));
     let dir = tempfile::tempdir().expect("a temporary folder");
-    for track in [VIDEO, AUDIO] {
+    for track in tracks {
         let file = dir.path().join(format!("{track}.mp4"));
         std::fs::write(&file, recording.fragmented(track)).expect("written");
         let said = probe::complaints(file.to_str().expect("a path"));
@@ -162,6 +175,40 @@ fn progressive_h264_and_mp2_are_recorded_as_they_are() {
 #[test]
 fn broadcast_h264_and_eac3_are_recorded_as_they_are() {
     check_pieces(&BROADCAST, &check_library(&BROADCAST));
+}
+
+/// The broadcast capture with its video packets made null packets.
+fn without_video(to: &Path) {
+    let mut bytes = std::fs::read(common_captures::capture(BROADCAST.name)).expect("the capture can be read");
+    for packet in bytes.chunks_exact_mut(188) {
+        if u16::from_be_bytes([packet[1] & 0x1f, packet[2]]) == 0x26c {
+            (packet[1], packet[2]) = (0x1f, 0xff);
+        }
+    }
+    std::fs::write(to, bytes).expect("written");
+}
+
+/// Packets of the sound are missing too: what was recorded is what ffprobe reads, without the frames around the holes.
+#[test]
+fn eac3_with_holes_is_recorded_as_radio() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("radio.ts");
+    without_video(&path);
+    let recording = pipeline::record(&path, 2, 64 << 10);
+    assert_eq!(recording.inits.keys().copied().collect::<Vec<_>>(), [AUDIO]);
+    let (ours, theirs) = (recorded(&recording.samples(AUDIO)), probe::packets(&path, "a"));
+    // Around a hole ffprobe glues the stump of a frame to the next one, so sizes there differ.
+    let strange: Vec<_> = ours.iter().filter(|p| theirs.iter().all(|t| t.pts != p.pts || t.size < p.size)).collect();
+    assert!(strange.is_empty(), "{strange:?} of {} not among {}", ours.len(), theirs.len());
+    assert!(ours.windows(2).all(|w| w[0].dts < w[1].dts));
+    // 13 holes of one or two packets, each of which touches two frames or three.
+    assert!(ours.len() + 13 * 3 >= theirs.len(), "{} of {}", ours.len(), theirs.len());
+    let file = dir.path().join("radio.mp4");
+    std::fs::write(&file, recording.fragmented(AUDIO)).expect("written");
+    assert_eq!(probe::codecs(&file), ["eac3"]);
+    let known = probe::complaints(path.to_str().expect("a path"));
+    let said = probe::complaints(file.to_str().expect("a path"));
+    assert!(said.is_subset(&known), "{said:?} beyond {known:?}");
 }
 
 #[test]
@@ -217,7 +264,7 @@ async fn the_program_records_and_plays_the_captures() {
         let begins = pipeline::START.0 + (segments().next().expect("a segment").anchor.0 - first) * 100 / 9;
         let length: i64 = segments().map(|s| s.id.duration_us).sum();
         wait_for_end(&node.base(), stream, begins + length).await;
-        check_answers(&node.base(), stream, capture, &path).await;
+        check_answers(&node.base(), stream, capture, &path, &whole).await;
 
         let url = format!("{}/{stream}/archive-1409148900-60.mp4", node.base());
         let answer = reqwest::get(&url).await.expect("an export");
@@ -238,10 +285,10 @@ fn first_pts(path: &Path) -> i64 {
     first.expect("a sample")
 }
 
-async fn check_answers(base: &str, stream: &str, capture: &Capture, path: &Path) {
+async fn check_answers(base: &str, stream: &str, capture: &Capture, path: &Path, whole: &Recording) {
     let info = json(&format!("{base}/{stream}/media_info.json")).await;
     let tracks = info["tracks"].as_array().expect("tracks");
-    assert_eq!(tracks.len(), 2, "{info}");
+    assert_eq!(tracks.len(), whole.inits.len(), "{info}");
     let uncarried = info["uncarried"].as_array().expect("a list");
     assert_eq!(uncarried.len(), capture.uncarried.len(), "{info}");
     for (found, wanted) in uncarried.iter().zip(capture.uncarried) {
@@ -254,12 +301,12 @@ async fn check_answers(base: &str, stream: &str, capture: &Capture, path: &Path)
 }
 
 fn check_export(capture: &Capture, path: &Path, file: &Path, whole: &Recording) {
-    assert_eq!(probe::codecs(file), capture.codecs, "{}", capture.name);
+    assert_eq!(probe::codecs(file), capture.codecs[..whole.inits.len()], "{}", capture.name);
     let known = probe::complaints(path.to_str().expect("a path"));
     let said = probe::complaints(file.to_str().expect("a path"));
     let new: Vec<_> = said.difference(&known).collect();
     assert!(new.is_empty(), "{} export: {new:?} beyond {known:?}", capture.name);
-    for (kind, track) in [("v", VIDEO), ("a", AUDIO)] {
+    for (kind, track) in [("v", VIDEO), ("a", AUDIO)].into_iter().filter(|(_, t)| whole.inits.contains_key(t)) {
         // In the file each track's time begins anew.
         let relative = |packets: Vec<Packet>| -> Vec<Packet> {
             let first = packets[0];
