@@ -81,6 +81,9 @@ impl Command {
     }
 }
 
+/// Open files that are asked of the system; it may grant fewer.
+const MOST_FILES: u64 = 65_536;
+
 /// Runs the command.
 pub fn main(cli: Cli) -> ExitCode {
     let common = cli.command.common();
@@ -97,6 +100,10 @@ pub fn main(cli: Cli) -> ExitCode {
     }
     let shows_progress = matches!(cli.command, Command::Record(_)) && progress::on_terminal();
     let log_format = logging::start(common.log_format, shows_progress);
+    // A descriptor for each connection and object; the usual soft limit of 1024 would starve the spool.
+    if let Err(error) = rlimit::increase_nofile_limit(MOST_FILES) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
