@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Life of a lease: how long another recorder waits before it takes a dead one's place.
 const LEASE_US: i64 = 30_000_000;
@@ -161,8 +162,10 @@ impl Session {
             self.lease.clone(),
             self.status.clone(),
         );
-        let mut publishing = tokio::spawn(publisher.run(drain.clone(), stop.clone()));
-        let renewing = tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone()));
+        // None outlives this one, however it ends: an orphan would hold the lease and the spool for ever.
+        let mut publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
+        let renewing =
+            AbortOnDropHandle::new(tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone())));
         let mut finished = false;
         if let Some(source) = source {
             tokio::select! {
@@ -206,7 +209,7 @@ impl Session {
         let mut context = SourceContext::new(stream.clone(), self.status.source.clone());
         context.stall = self.environment.stall;
         context.segment_seconds = self.environment.segment_seconds;
-        let source = tokio::spawn(source::run(spec, context, sender, cancel.child_token()));
+        let source = AbortOnDropHandle::new(tokio::spawn(source::run(spec, context, sender, cancel.child_token())));
         let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
         let mut out = Vec::new();
         loop {
