@@ -74,7 +74,9 @@ fn recording_environment(config: &Config, backends: &Backends) -> anyhow::Result
 
 fn janitor_rules(config: &Config) -> janitor::Rules {
     if config.janitor.grace <= config.playback.max_window {
-        tracing::warn!("janitor.grace is not longer than playback.max_window: long playlists and exports may lose their oldest segments while they are being read");
+        tracing::warn!(
+            "janitor.grace is not longer than playback.max_window: long playlists and exports may lose their oldest segments while they are being read"
+        );
     }
     janitor::Rules {
         streams: config.stream.iter().map(|s| (s.name.clone(), s.retention)).collect(),

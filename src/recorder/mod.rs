@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Before a recorder that failed starts again.
 const RESTART_AFTER: Duration = Duration::from_secs(1);
@@ -72,10 +73,16 @@ pub async fn run(
         let (environment, cancel) = (environment.clone(), cancel.clone());
         tasks.spawn(async move {
             // A defect in one stream's recorder must end neither the others nor, for long, its own.
-            while let Err(error) =
-                tokio::spawn(stream::record(environment.clone(), recorded.clone(), status.clone(), cancel.clone()))
-                    .await
-            {
+            let attempt = || {
+                let (environment, recorded) = (environment.clone(), recorded.clone());
+                AbortOnDropHandle::new(tokio::spawn(stream::record(
+                    environment,
+                    recorded,
+                    status.clone(),
+                    cancel.clone(),
+                )))
+            };
+            while let Err(error) = attempt().await {
                 tracing::error!(stream = %recorded.name, %error, "a recorder failed; it is started again");
                 tokio::time::sleep(RESTART_AFTER).await;
             }

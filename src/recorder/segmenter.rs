@@ -274,10 +274,8 @@ impl Segmenter {
         }
         let Some(run) = &mut self.run else { return };
         // Before the run's first picture: leading pictures that nothing can decode, sound of the time before.
-        if sample.pts < run.anchor && run.first_segment {
-            if !is_lead || !sample.sync {
-                return;
-            }
+        if sample.pts < run.anchor && run.first_segment && !(is_lead && sample.sync) {
+            return;
         }
         let (track, dts, pts, sync) = (sample.track, sample.dts, sample.pts, sample.sync);
         if let Some(arrival) = arrival.filter(|_| is_lead && sync)

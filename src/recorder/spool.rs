@@ -268,7 +268,7 @@ mod tests {
         };
         let spool = Spool::open(dir.path(), 1 << 20).unwrap();
         assert_eq!(spool.holder(), holder);
-        assert_eq!(spool.streams().unwrap(), [name.clone()]);
+        assert_eq!(spool.streams().unwrap(), std::slice::from_ref(&name));
         let stream = spool.stream(&name).unwrap();
         let pending = stream.pending().unwrap();
         assert_eq!(pending.iter().map(|i| i.sequence).collect::<Vec<_>>(), [9, 10, 11]);

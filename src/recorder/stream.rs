@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// Life of a lease: how long another recorder waits before it takes a dead one's place.
 const LEASE_US: i64 = 30_000_000;
@@ -213,9 +214,12 @@ impl Session {
             self.status.clone(),
         );
         publisher.gives_up = source.is_none();
-        let mut publishing = tokio::spawn(publisher.run(drain.clone(), stop.clone()));
-        let renewing = tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone()));
-        tokio::spawn(tell_uncarried(self.environment.clone(), self.status.stream.clone(), self.uncarried.subscribe()));
+        // None outlives this one, however it ends: an orphan would hold the lease and the spool for ever.
+        let mut publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
+        let renewing =
+            AbortOnDropHandle::new(tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone())));
+        let telling = tell_uncarried(self.environment.clone(), self.status.stream.clone(), self.uncarried.subscribe());
+        let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
         let mut finished = false;
         if let Some(source) = source {
             let following = async {
@@ -272,10 +276,8 @@ impl Session {
         let mut context = SourceContext::new(stream.clone(), self.status.source.clone());
         context.stall = self.environment.stall;
         context.segment_seconds = self.environment.segment_seconds;
-        let source_cancel = cancel.child_token();
         // The source ends with this call, also when the call is dropped because the lease is lost.
-        let _ends_source = source_cancel.clone().drop_guard();
-        let source = tokio::spawn(source::run(spec, context, sender, source_cancel));
+        let source = AbortOnDropHandle::new(tokio::spawn(source::run(spec, context, sender, cancel.child_token())));
         let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
         let mut out = Vec::new();
         loop {

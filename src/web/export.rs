@@ -251,6 +251,6 @@ mod tests {
         let ranges = consecutive(&many);
         assert!(ranges.iter().all(|r| r.end - r.start <= TABLES_AT_ONCE));
         assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), many);
-        assert_eq!(consecutive(&[u64::MAX]), [u64::MAX..u64::MAX]);
+        assert_eq!(consecutive(&[u64::MAX]).len(), 1);
     }
 }

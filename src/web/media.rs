@@ -49,7 +49,7 @@ pub async fn segment(
     }
     let (mut response, wanted) = match begin(method, headers, &etag, total_bytes) {
         Ok(begun) => begun,
-        Err(unsatisfiable) => return Ok(unsatisfiable),
+        Err(unsatisfiable) => return Ok(*unsatisfiable),
     };
     if method == Method::HEAD {
         // A HEAD says whether a GET would find it all.
@@ -89,7 +89,7 @@ pub async fn init(
     }
     let (mut response, wanted) = match begin(method, headers, &etag, bytes.len() as u64) {
         Ok(begun) => begun,
-        Err(unsatisfiable) => return Ok(unsatisfiable),
+        Err(unsatisfiable) => return Ok(*unsatisfiable),
     };
     if method != Method::HEAD {
         *response.body_mut() = Body::from(bytes.slice(wanted.start as usize..wanted.end as usize));
@@ -162,7 +162,7 @@ fn begin(
     headers: &HeaderMap,
     etag: &str,
     total_bytes: u64,
-) -> Result<(Response<Body>, Range<u64>), Response<Body>> {
+) -> Result<(Response<Body>, Range<u64>), Box<Response<Body>>> {
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     insert(out, header::ETAG, etag);
@@ -176,7 +176,7 @@ fn begin(
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             part
         }
-        Selection::Unsatisfiable => return Err(unsatisfiable(total_bytes)),
+        Selection::Unsatisfiable => return Err(Box::new(unsatisfiable(total_bytes))),
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(wanted.end - wanted.start));
     Ok((response, wanted))

@@ -33,7 +33,8 @@ pub async fn ffmpeg(arguments: &[&str], output: &Path) {
     assert!(status.expect("ffmpeg starts; run `scripts/install-deps test`").success(), "ffmpeg {arguments:?}");
 }
 
-/// Bytes of the samples of a file, video and audio, as the demuxer gives them.
+/// Bytes of the samples of a file, video and audio, as the demuxer gives them; without the sound before the first
+/// picture, which is left out of a run (decision 3).
 pub fn samples_of(path: &Path) -> [Vec<Vec<u8>>; 2] {
     let mut events = Vec::new();
     let mut demuxer = TsDemuxer::new();
@@ -43,9 +44,15 @@ pub fn samples_of(path: &Path) -> [Vec<Vec<u8>>; 2] {
         MediaEvent::Track { track, params } if params.kind() == TrackKind::Video => Some(*track),
         _ => None,
     });
+    let first = events.iter().find_map(|e| match e {
+        MediaEvent::Sample(sample) if Some(sample.track) == video && sample.sync => Some(sample.pts),
+        _ => None,
+    });
     let mut samples = [Vec::new(), Vec::new()];
     for event in events {
-        if let MediaEvent::Sample(sample) = event {
+        if let MediaEvent::Sample(sample) = event
+            && first.is_some_and(|first| sample.pts >= first)
+        {
             samples[usize::from(Some(sample.track) != video)].push(sample.data.to_vec());
         }
     }
