@@ -1,5 +1,6 @@
 //! Broadcast captures, recorded: through the library's pipeline, and by the program as a black box. What was recorded is
 //! compared with what ffprobe and ffmpeg read from the capture itself.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common_captures;
 #[allow(dead_code)]

@@ -1,4 +1,5 @@
 //! The layers of the design: imports go downwards only, and what is pure stays pure.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,5 @@
 //! Two days of picture and sound through the segmenter: nothing drifts.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use bytes::Bytes;
 use evertape::container::{MediaEvent, MediaSample, SourceTrack};

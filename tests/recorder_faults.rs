@@ -1,4 +1,5 @@
 //! The recorder when store, index, sources and its own process fail: nothing is lost, doubled or half there.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common_recording;
 

@@ -1,4 +1,5 @@
 //! Playback over real HTTP: every case of the table, conditional and partial requests, outages, hostile addresses.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod web_bed;
 

@@ -156,13 +156,11 @@ fn unchanged(etag: &str) -> Response<Body> {
     response
 }
 
+/// An answer without its body, and the bytes that go into it.
+type Begun = (Response<Body>, Range<u64>);
+
 /// Status and headers, and which bytes to send; or the answer that there are none such.
-fn begin(
-    method: &Method,
-    headers: &HeaderMap,
-    etag: &str,
-    total_bytes: u64,
-) -> Result<(Response<Body>, Range<u64>), Box<Response<Body>>> {
+fn begin(method: &Method, headers: &HeaderMap, etag: &str, total_bytes: u64) -> Result<Begun, Box<Response<Body>>> {
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     insert(out, header::ETAG, etag);

@@ -256,15 +256,14 @@ impl<S: Syntax> VideoAssembler<S> {
         }
         let times = self.clock.next(stated, picture.step, picture.order);
         if hit {
+            // Kept: decoders conceal a loss, and on poor reception every large (sync) picture has one.
             out.push(Assembled::Damage("access unit lost bytes"));
-            self.fresh = true;
-            return;
         }
         let Some((dts, pts)) = times else {
             out.push(Assembled::Damage("picture before the first time stamp"));
             return;
         };
-        self.fresh = false;
+        self.fresh = hit;
         // A little above the average, so that few pictures make the buffer grow.
         self.usual_bytes = (self.usual_bytes / 8 * 7 + data.len() / 8 + data.len() / 32).min(1 << 20);
         out.push(Assembled::Sample(MediaSample {

@@ -25,12 +25,12 @@ pub(super) struct Span {
     pub utc: UtcRange,
 }
 
-/// Whether media time goes on from `a` to `b`.
+/// Whether media time goes on from `a` to `b`. Other parameters do not end a span: they are another sample entry,
+/// and what is decoded across the change may need what was before it.
 fn continuous(a: &Segment, b: &Segment) -> bool {
     let tolerance = Ticks::from_us(JOIN_TOLERANCE_US).0;
     let expected = a.anchor + Ticks::from_us(a.id.duration_us);
     a.id.run == b.id.run
-        && a.discontinuity == b.discontinuity
         && b.id.start.since(a.id.end()).abs() <= JOIN_TOLERANCE_US
         && (b.anchor - expected).0.abs() <= tolerance
 }
