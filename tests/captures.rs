@@ -32,8 +32,7 @@ const PROGRESSIVE: Capture = Capture {
     cut_off: [0, 0],
     uncarried: &[],
 };
-/// Packets are missing in 16 places, all sync pictures but the last among them; damaged pictures are left out, so little
-/// is left of the video. [`without_video`] makes radio of it.
+/// Packets of the video are missing in 16 places, of the sound in 13: see [`broadcast_with_holes_is_kept_nearly_whole`].
 const BROADCAST: Capture = Capture {
     name: "h264-broadcast-eac3-dvbsub.ts",
     codecs: ["h264", "eac3"],
@@ -173,9 +172,25 @@ fn progressive_h264_and_mp2_are_recorded_as_they_are() {
     check_pieces(&PROGRESSIVE, &check_library(&PROGRESSIVE));
 }
 
+/// Pictures with holes are kept. Around a hole ffprobe glues what we take apart, or the other way round, and each
+/// guesses times of its own; everywhere else the packets are the same.
 #[test]
-fn broadcast_h264_and_eac3_are_recorded_as_they_are() {
-    check_pieces(&BROADCAST, &check_library(&BROADCAST));
+fn broadcast_with_holes_is_kept_nearly_whole() {
+    let path = common_captures::capture(BROADCAST.name);
+    let recording = pipeline::record(&path, 2, 64 << 10);
+    let uncarried: Vec<&str> = recording.uncarried.iter().map(|u| u.what.as_str()).collect();
+    assert!(uncarried.iter().any(|u| u.contains(BROADCAST.uncarried[0])), "{uncarried:?}");
+    let ours = recorded(&recording.samples(VIDEO));
+    let theirs = expected(&path, "v", ours[0].pts, 0);
+    assert!(ours.len().abs_diff(theirs.len()) <= 16, "{} and {} pictures", ours.len(), theirs.len());
+    let same = ours.iter().filter(|p| theirs.iter().any(|t| (t.pts, t.sync) == (p.pts, p.sync))).count();
+    assert!(same + 2 * 16 >= theirs.len(), "{same} of {} pictures are the same", theirs.len());
+    assert!(ours.iter().filter(|p| p.sync).count() >= 5, "the sync pictures are kept");
+    let ours = recorded(&recording.samples(AUDIO));
+    let theirs = expected(&path, "a", recording.samples(VIDEO)[0].packet.pts % WRAP, 0);
+    let same = ours.iter().filter(|p| theirs.iter().any(|t| t.pts == p.pts)).count();
+    assert!(same + 13 * 3 >= theirs.len(), "{same} of {} sounds are the same", theirs.len());
+    check_pieces(&BROADCAST, &recording);
 }
 
 /// The broadcast capture with its video packets made null packets.
@@ -200,7 +215,8 @@ fn eac3_with_holes_is_recorded_as_radio() {
     let (ours, theirs) = (recorded(&recording.samples(AUDIO)), probe::packets(&path, "a"));
     // Around a hole ffprobe glues the stump of a frame to the next one, so sizes there differ.
     let strange: Vec<_> = ours.iter().filter(|p| theirs.iter().all(|t| t.pts != p.pts || t.size < p.size)).collect();
-    assert!(strange.is_empty(), "{strange:?} of {} not among {}", ours.len(), theirs.len());
+    // And each guesses the time of the first frame after it.
+    assert!(strange.len() <= 13, "{strange:?} of {} not among {}", ours.len(), theirs.len());
     assert!(ours.windows(2).all(|w| w[0].dts < w[1].dts));
     // 13 holes of one or two packets, each of which touches two frames or three.
     assert!(ours.len() + 13 * 3 >= theirs.len(), "{} of {}", ours.len(), theirs.len());
@@ -235,7 +251,9 @@ async fn wait_for_end(base: &str, stream: &str, end_us: i64) {
     while Instant::now() < until {
         last = json(&url).await;
         let ranges = last["ranges"].as_array().cloned().unwrap_or_default();
-        if ranges.last().and_then(|r| r["closed_at"].as_i64()) == Some(end_us.div_euclid(1000)) {
+        // Which of the first samples has the stated time is the source's choice: two pictures more or less.
+        let closed_at = ranges.last().and_then(|r| r["closed_at"].as_i64());
+        if closed_at.is_some_and(|at| (at - end_us.div_euclid(1000)).abs() <= 80) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -23,6 +23,8 @@ pub fn ffmpeg_to_fmp4_hls(clip: &Clip, dir: &Path, rounds: u32) -> f64 {
                 input,
                 "-c",
                 "copy",
+                "-bsf:a",
+                "aac_adtstoasc",
                 "-f",
                 "hls",
                 "-hls_time",

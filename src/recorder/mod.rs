@@ -88,9 +88,8 @@ pub async fn run(
             }
         });
     }
-    let exporting = tokio::spawn(export_metrics(environment, shown));
+    let _exporting = AbortOnDropHandle::new(tokio::spawn(export_metrics(environment, shown)));
     while tasks.join_next().await.is_some() {}
-    exporting.abort();
     Ok(())
 }
 
