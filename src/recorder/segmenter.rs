@@ -117,6 +117,8 @@ pub struct Segmenter {
     wall_hint: Option<(Ticks, UtcUs, WallSource)>,
     /// Added to all media times of a run whose first would be negative (edit lists do that): `tfdt` has no sign.
     shift: Ticks,
+    /// The wall clock jumped: by this the run to come begins, at the next sync sample.
+    jump_to: Option<(Ticks, UtcUs, WallSource)>,
     /// No picture is expected: radio, or a picture that has stopped.
     audio_only: bool,
     /// Sound that came before the first picture.
@@ -136,6 +138,7 @@ impl Segmenter {
             run: None,
             wall_hint: None,
             shift: Ticks(0),
+            jump_to: None,
             audio_only: false,
             early: VecDeque::new(),
             notes_given: Vec::new(),
@@ -183,6 +186,7 @@ impl Segmenter {
         }
         self.run = None;
         self.wall_hint = None;
+        self.jump_to = None;
         self.shift = Ticks(0);
         self.early.clear();
         self.tracks.retain(|_, q| !q.gone);
@@ -209,12 +213,12 @@ impl Segmenter {
         };
         let biased = utc.plus_us(run.stated_bias_us);
         if let Observed::Jump(error_us) = run.clock.observe(media + self.shift, biased, WallSource::Stated) {
-            out.push(Output::Note(format!(
-                "the source's wall clock jumped by {} ms; a new run begins",
-                error_us / 1000
-            )));
-            self.end_run(out);
-            self.wall_hint = Some((media, utc, WallSource::Stated));
+            if self.jump_to.is_none() {
+                let millis = error_us / 1000;
+                out.push(Output::Note(format!("the source's wall clock jumped by {millis} ms; a new run begins")));
+            }
+            // At the next sync sample: the media goes on, and none of it need be lost.
+            self.jump_to = Some((media, utc, WallSource::Stated));
         }
     }
 
@@ -278,6 +282,11 @@ impl Segmenter {
             return;
         }
         let (track, dts, pts, sync) = (sample.track, sample.dts, sample.pts, sample.sync);
+        if let Some(hint) = self.jump_to.filter(|_| is_lead && sync) {
+            self.end_run(out);
+            self.wall_hint = Some(hint);
+            return self.sample(raw, arrival, now, out);
+        }
         if let Some(arrival) = arrival.filter(|_| is_lead && sync)
             && self.arrival_jumped(pts, arrival, out)
         {

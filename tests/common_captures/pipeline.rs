@@ -1,5 +1,6 @@
 //! A file through demuxer, segmenter, writer and reader: what a recorder makes of it, without its I/O.
 
+use evertape::container::MediaEvent;
 use evertape::container::cmaf::{self, PartInput};
 use evertape::container::mpegts::TsDemuxer;
 use evertape::media::segment::{SegmentId, SegmentWithTables};
@@ -48,6 +49,8 @@ pub fn record(path: &Path, segment_seconds: u32, piece: usize) -> Recording {
     for piece in bytes.chunks(piece) {
         let mut events = Vec::new();
         demuxer.push(piece, &mut events);
+        // A file that is given a start has no clock of its own; so the program does, too.
+        events.retain(|e| !matches!(e, MediaEvent::WallTime { .. }));
         segmenter.push(events, None, START, &mut out);
     }
     let mut events = Vec::new();

@@ -3,20 +3,20 @@
 use super::pipeline::Packet;
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// PTS and DTS of MPEG-TS have 33 bits.
 pub const WRAP: i64 = 1 << 33;
 
-fn run(program: &str, arguments: &[&str]) -> (Vec<u8>, String) {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap_or_else(|e| panic!("{program} cannot be started ({e}); run `scripts/install-deps test`"));
-    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{program} {arguments:?}\n{errors}");
-    (output.stdout, errors)
+fn output(program: &str, arguments: &[&str]) -> Output {
+    let started = Command::new(program).args(arguments).stdin(Stdio::null()).output();
+    started.unwrap_or_else(|e| panic!("{program} cannot be started ({e}); run `scripts/install-deps test`"))
+}
+
+fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
+    let output = output(program, arguments);
+    assert!(output.status.success(), "{program} {arguments:?}\n{}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
 }
 
 fn text(path: &Path) -> &str {
@@ -29,7 +29,7 @@ fn entries(path: &Path, kind: &str, show: &str) -> Vec<serde_json::Value> {
     // The option is one of MP4; others do not know it.
     let skip = if path.extension().is_some_and(|e| e == "mp4") { 0 } else { 2 };
     let arguments = [&arguments[..2], &arguments[2 + skip..], &[text(path)]].concat();
-    let json: serde_json::Value = serde_json::from_slice(&run("ffprobe", &arguments).0).expect("JSON");
+    let json: serde_json::Value = serde_json::from_slice(&run("ffprobe", &arguments)).expect("JSON");
     let list = if show.starts_with("packet") { "packets" } else { "streams" };
     json[list].as_array().cloned().unwrap_or_default()
 }
@@ -61,12 +61,15 @@ pub fn codecs(path: &Path) -> Vec<String> {
 /// The elementary stream of the first track of a kind, in ffmpeg's format `format`.
 pub fn elementary(path: &Path, kind: &str, format: &str) -> Vec<u8> {
     let map = format!("0:{kind}:0");
-    run("ffmpeg", &["-v", "quiet", "-i", text(path), "-map", &map, "-c", "copy", "-f", format, "-"]).0
+    run("ffmpeg", &["-v", "quiet", "-i", text(path), "-map", &map, "-c", "copy", "-f", format, "-"])
 }
 
 /// What ffmpeg complains about when it decodes all of `input`: without numbers and addresses, each once.
 pub fn complaints(input: &str) -> BTreeSet<String> {
-    let (_, errors) = run("ffmpeg", &["-v", "error", "-i", input, "-map", "0:v?", "-map", "0:a?", "-f", "null", "-"]);
+    // Where the last frame cannot be decoded, the status tells it, too.
+    let decode = ["-v", "error", "-i", input, "-map", "0:v?", "-map", "0:a?", "-f", "null", "-"];
+    let output = output("ffmpeg", &decode);
+    let errors = String::from_utf8_lossy(&output.stderr);
     let plain = |line: &str| {
         let line = line.trim_start_matches(|c| c != ']').trim_start_matches(']');
         line.chars().filter(|c| !c.is_ascii_digit() && *c != '-').collect::<String>().trim().to_owned()
