@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod e2e;
-#[allow(dead_code)]
-mod support;
 
 use e2e::{cluster, media, node::Node, scenario, sources};
 use std::time::Duration;
