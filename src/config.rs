@@ -98,6 +98,9 @@ pub struct RecorderSettings {
     /// A source that sends nothing for this long is connected to anew.
     #[serde(with = "humantime_text")]
     pub stall: Duration,
+    /// Where `evertape record` answers `/healthz` and `/metrics`; nowhere when left out. (`run` does on `http.listen`.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// `[playback]`
@@ -147,6 +150,7 @@ impl Default for Config {
                 segment_seconds: 6,
                 spool_max_mib: 20 * 1024,
                 stall: Duration::from_secs(10),
+                listen: None,
             },
             playback: PlaybackSettings { max_window: Duration::from_secs(24 * 3600), media_base_url: None },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },

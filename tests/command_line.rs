@@ -329,3 +329,33 @@ fn progress_on_a_terminal_and_json_elsewhere() {
     assert!(lines.last().is_some_and(|l| l.contains("s behind")), "{shown:?}");
     assert!(!shown.contains("\"level\""), "{shown:?}");
 }
+
+#[tokio::test]
+async fn a_recorder_alone_tells_its_health_and_metrics() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = format!("127.0.0.1:{}", dead_port());
+    let env = [
+        ("EVERTAPE_STREAM", "[{name=\"demo\", source=\"demo:\"}]"),
+        ("EVERTAPE_RECORDER__SEGMENT_SECONDS", "1"),
+        ("EVERTAPE_RECORDER__LISTEN", address.as_str()),
+    ];
+    assert_eq!(output(dir.path(), &["migrate"], &[]).status.code(), Some(0));
+    let recorder = Running::start(dir.path(), &["record"], &env);
+    let wanted = [
+        "evertape_source_connected{stream=\"demo\"} 1",
+        "evertape_segments_published_total{stream=\"demo\"}",
+        "evertape_spool_bytes",
+    ];
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut shown = String::new();
+    while !wanted.iter().all(|w| shown.contains(w)) {
+        assert!(Instant::now() < until, "{shown}\n{}", recorder.said());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        if let Ok(answer) = reqwest::get(format!("http://{address}/metrics")).await {
+            shown = answer.text().await.unwrap_or_default();
+        }
+    }
+    let health = reqwest::get(format!("http://{address}/healthz")).await.unwrap();
+    assert_eq!(health.status(), 200);
+    assert_eq!(reqwest::get(format!("http://{address}/demo/index.m3u8")).await.unwrap().status(), 404);
+}

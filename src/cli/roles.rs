@@ -187,6 +187,12 @@ async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) 
 /// `evertape record`
 pub async fn record(config: Config, shows_progress: bool) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
+    if let Some(address) = config.recorder.listen {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}; give another address in recorder.listen"))?;
+        tokio::spawn(web::serve_metrics(listener, super::observability::prometheus()?, cancel.clone()));
+    }
     let backends = connect(&config).await?;
     let environment = recording_environment(&config, &backends)?;
     let streams = recorded_streams(&config)?;

@@ -5,9 +5,12 @@
 
 use super::Node;
 use super::problem::Problem;
+use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
+use axum::routing::get;
 use http::{HeaderValue, Response, header};
+use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
 
 fn text(body: impl Into<Body>, content_type: &'static str) -> Response<Body> {
@@ -40,5 +43,18 @@ pub async fn readyz(State(node): State<Arc<Node>>) -> Response<Body> {
 }
 
 pub async fn metrics(State(node): State<Arc<Node>>) -> Response<Body> {
-    text(node.options.metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
+    rendered(&node.options.metrics)
+}
+
+fn rendered(metrics: &PrometheusHandle) -> Response<Body> {
+    text(metrics.render(), "text/plain; version=0.0.4; charset=utf-8")
+}
+
+/// For a process without playback.
+pub fn router(metrics: PrometheusHandle) -> Router {
+    let show = move || {
+        let answer = rendered(&metrics);
+        async move { answer }
+    };
+    Router::new().route("/healthz", get(healthz)).route("/metrics", get(show))
 }

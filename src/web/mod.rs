@@ -46,6 +46,18 @@ pub struct Node {
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
 }
 
+/// Answers `/healthz` and `/metrics` alone, for a process that plays nothing.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_metrics(
+    listener: tokio::net::TcpListener,
+    metrics: PrometheusHandle,
+    cancel: CancellationToken,
+) -> std::io::Result<()> {
+    server::run(listener, health::router(metrics), cancel).await
+}
+
 /// Answers requests on `listener` until `cancel`; then finishes what runs, for some seconds.
 ///
 /// # Errors
