@@ -21,6 +21,9 @@ use std::time::Duration;
 /// Connections that read at the same time.
 const READERS: u32 = 4;
 
+/// Rows that a query reads ahead.
+const ROWS_AT_ONCE: usize = 1024;
+
 /// Longest wait for a connection: for the writer, behind other writers.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -75,6 +78,8 @@ impl SqliteIndex {
             // A published segment leaves the spool: its row must survive a loss of power, not only of the process.
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
+            // Rows come from a thread of the connection's own: the fewer hand-overs, the less a long window costs.
+            .row_buffer_size(ROWS_AT_ONCE)
             .pragma("journal_size_limit", "67108864");
         let pool = |connections| SqlitePoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
         let writer = pool(1).connect_lazy_with(options.clone());

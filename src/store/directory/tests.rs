@@ -165,28 +165,3 @@ fn errors_of_the_disk_have_the_right_kind() {
     assert_eq!(kind(libc::EROFS), StoreErrorKind::Refused);
     assert!(io_error("put x", io::Error::from_raw_os_error(libc::ENOSPC)).message.contains("disk is full"));
 }
-
-/// Prints bytes per processor second of a streamed read; run by hand with `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement, not a test"]
-async fn measure_streaming() {
-    use futures::StreamExt;
-    let folder = tempfile::tempdir().unwrap();
-    let store = DirectoryStore::open(folder.path()).unwrap();
-    store.put(&key("big"), vec![7; 256 << 20].into(), "video/mp4").await.unwrap();
-    let cpu_ticks = || {
-        let stat = fs::read_to_string("/proc/self/stat").unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
-    let before = cpu_ticks();
-    let mut bytes = 0;
-    for _ in 0..16 {
-        let mut stream = store.get(&key("big"), 0..u64::MAX).await.unwrap();
-        while let Some(piece) = stream.next().await {
-            bytes += piece.unwrap().len() as u64;
-        }
-    }
-    let ticks = (cpu_ticks() - before).max(1);
-    println!("{} MB per CPU-second ({ticks} ticks of 10 ms)", bytes / 10_000 / ticks);
-}
