@@ -23,7 +23,6 @@ build: deps ## release binary: target/release/evertape
 
 test: test-deps tools ## the whole suite, real services included; installs what it needs
 	cargo $(TEST) --all-targets
-	cargo test --doc --quiet
 
 quick: ## the unit tests only: no services, no ffmpeg
 	cargo $(TEST) --lib --bins
