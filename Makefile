@@ -33,7 +33,6 @@ check: test-deps ## what must hold before a commit: format, clippy without warni
 	$(MAKE) test
 
 bench: test-deps ## figures, each beside its yardstick, as CPU-seconds in one run
-	cargo build --release --bins
 	cargo bench --bench figures
 
 cluster: test-deps tools ## the real deployment as local processes: PostgreSQL, Garage, migrate, record, two play
