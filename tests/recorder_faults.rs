@@ -8,7 +8,7 @@ use evertape::index::Index;
 use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::janitor;
 use evertape::media::UtcUs;
-use evertape::store::{FaultyStore, ObjectStore};
+use evertape::store::FaultyStore;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;

@@ -117,7 +117,7 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
         size: size + n % 7,
         duration: 540_000 / count,
         composition_offset: 0,
-        sync: gop == 0 || n % gop == 0,
+        sync: gop == 0 || n.is_multiple_of(gop),
     };
     SampleTable { samples: (0..count).map(sample).collect() }
 }
@@ -135,7 +135,7 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let keys = fill(&*store, &*index, from, video_bytes).await;
+        let keys = fill(&store, &*index, from, video_bytes).await;
         // Counts every call and disturbs none.
         let rates = Rates { before_percent: 0, after_percent: 0, delay_percent: 100, delay: Duration::ZERO };
         let index = FaultyIndex::seeded(index, 1, rates);
