@@ -115,8 +115,11 @@ impl From<IndexError> for Failure {
     fn from(e: IndexError) -> Self {
         match e.kind {
             IndexErrorKind::Fenced => Failure::Fenced(e.to_string()),
-            IndexErrorKind::Unavailable | IndexErrorKind::Schema => Failure::Retry(format!("index: {e}")),
-            IndexErrorKind::Damaged | IndexErrorKind::Other => Failure::Persistent(format!("index: {e}")),
+            IndexErrorKind::Damaged => Failure::Persistent(format!("index: {e}")),
+            // `Other` too: a database whose disk is full must not send the whole spool aside.
+            IndexErrorKind::Unavailable | IndexErrorKind::Schema | IndexErrorKind::Other => {
+                Failure::Retry(format!("index: {e}"))
+            }
         }
     }
 }
@@ -147,6 +150,7 @@ impl Publisher {
     pub async fn run(mut self, drain: CancellationToken, stop: CancellationToken) -> bool {
         let mut delay = FIRST_RETRY;
         let mut attempts = 0;
+        let mut refusals = 0;
         let mut said: Option<Instant> = None;
         loop {
             let Some((id, prepared)) = self.queue.front() else {
@@ -169,7 +173,7 @@ impl Publisher {
                     if attempts > 0 {
                         tracing::info!(stream = %id.stream, sequence = id.sequence, attempts, "publishing goes on");
                     }
-                    (delay, attempts, said) = (FIRST_RETRY, 0, None);
+                    (delay, attempts, refusals, said) = (FIRST_RETRY, 0, 0, None);
                     self.queue.pop();
                     self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
                     self.status.set_publish_error(None);
@@ -179,12 +183,13 @@ impl Publisher {
                     tracing::error!(stream = %id.stream, %why, "another recorder has this stream; nothing is published");
                     return false;
                 }
-                Err(Failure::Persistent(why)) if attempts < PERSISTENT_ATTEMPTS => {
-                    self.status.set_publish_error(Some(why))
+                Err(Failure::Persistent(why)) if refusals < PERSISTENT_ATTEMPTS => {
+                    refusals += 1;
+                    self.status.set_publish_error(Some(why));
                 }
                 Err(Failure::Unreadable(why) | Failure::Persistent(why)) => {
                     self.set_aside(&id, &why);
-                    attempts = 0;
+                    refusals = 0;
                     continue;
                 }
                 Err(Failure::Retry(why)) => {

@@ -153,6 +153,8 @@ impl Segmenter {
                 MediaEvent::Track { track, params } => {
                     let init = Arc::new(InitSegment::new(params));
                     let queue = self.tracks.entry(track).or_default();
+                    // Listed again, be it with the parameters it had.
+                    queue.gone = false;
                     if queue.init_for_next().is_none_or(|old| old.info.hash != init.info.hash) {
                         queue.set_init(init);
                     }

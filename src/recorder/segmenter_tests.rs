@@ -191,6 +191,31 @@ fn changed_parameters_begin_a_part_of_their_own() {
 }
 
 #[test]
+fn a_track_that_is_listed_again_is_recorded_again() {
+    let mut events = broadcast(60, 50, 0);
+    let at = |seconds: i64| move |e: &MediaEvent| dts_of(e) > 900_000 + seconds * 90_000;
+    let (gone, back) = (events.iter().position(at(20)).unwrap(), events.iter().position(at(25)).unwrap());
+    let of_audio = |e: &MediaEvent| matches!(e, MediaEvent::Sample(s) if s.track == AUDIO);
+    let missing = events[gone..back].iter().filter(|e| of_audio(e)).count();
+    let mut n = 0;
+    events.retain(|e| {
+        n += 1;
+        !((gone..back).contains(&(n - 1)) && of_audio(e))
+    });
+    events.insert(gone, MediaEvent::TrackGone(AUDIO));
+    let returns = events.iter().position(at(25)).unwrap();
+    events.insert(returns, track(AUDIO, Codec::Aac, 0));
+    // A break after it is back must not take it for gone.
+    let breaks = events.iter().position(at(40)).unwrap();
+    events.insert(breaks, MediaEvent::Discontinuity("test"));
+    let segments = cut(&mut Segmenter::new(6, START), events, 10);
+    let sounds = payload(&segments, TrackId::audio(1)).len() as i64;
+    let all = 60 * 44_100 / 1024 - missing as i64;
+    // After the break the sound begins with the next sync sample of the picture, shown 2 s and two pictures later at most.
+    assert!((all - 208 * 441 / 1024 - 2..=all).contains(&sounds), "{sounds} of {all}");
+}
+
+#[test]
 fn radio_needs_no_picture() {
     let mut events = vec![track(AUDIO, Codec::Aac, 0)];
     events.extend((0..3000).map(audio));

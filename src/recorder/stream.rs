@@ -213,7 +213,8 @@ impl Session {
             self.lease.clone(),
             self.status.clone(),
         );
-        publisher.gives_up = source.is_none();
+        let left_over = source.is_none();
+        publisher.gives_up = left_over;
         // None outlives this one, however it ends: an orphan would hold the lease and the spool for ever.
         let mut publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
         let renewing =
@@ -260,7 +261,10 @@ impl Session {
         }
         self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
         let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Err(error) = self.environment.index.release(&lease).await {
+        // Segments that wait have numbers: another recorder, let in now, would give them out again. The next start
+        // has the lease at once. What others left is different: the stream may have a recorder elsewhere.
+        let release = left_over || self.queue.is_empty();
+        if release && let Err(error) = self.environment.index.release(&lease).await {
             tracing::warn!(stream = %lease.stream, %error, "the lease could not be released; it lapses by itself");
         }
         if finished {

@@ -70,7 +70,6 @@ impl TrackQueue {
     /// The next sample, and those after it, have these parameters.
     pub fn set_init(&mut self, init: Arc<InitSegment>) {
         self.next_init = Some(init);
-        self.gone = false;
     }
 
     /// Queues a sample; says whether its parameters differ from those of the sample before it.
