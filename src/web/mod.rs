@@ -69,6 +69,11 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
+    server::run(listener, router(store, index, options), cancel).await
+}
+
+/// What [`serve`] answers with, without connections.
+pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> axum::Router {
     let exports = moka::future::Cache::builder()
         .weigher(|key: &String, plan: &Arc<ExportPlan>| {
             u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
@@ -77,5 +82,5 @@ pub async fn serve(
         .time_to_live(Duration::from_secs(60))
         .build();
     let node = Arc::new(Node { store, index, options, exports });
-    server::run(listener, answers::router(node), cancel).await
+    answers::router(node)
 }
