@@ -328,8 +328,11 @@ impl Recorder {
         let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
-        let payloads: Vec<Vec<Bytes>> =
-            self.tables.iter().map(|t| vec![Bytes::from(vec![self.bytes + n as u8 + 1; t.payload_bytes() as usize])]).collect();
+        let payloads: Vec<Vec<Bytes>> = self
+            .tables
+            .iter()
+            .map(|t| vec![Bytes::from(vec![self.bytes + n as u8 + 1; t.payload_bytes() as usize])])
+            .collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
@@ -339,7 +342,7 @@ impl Recorder {
                 payload: &payloads[i],
             })
             .collect();
-        let (object, segment) = cmaf::write_segment(&id, run, decode_start, &parts).unwrap();
+        let (object, segment) = cmaf::write_segment(&id, run, decode_start, in_run == 0, &parts).unwrap();
         self.store.put(&segment.object, object.into(), "video/mp4").await.unwrap();
         let key = segment.object.clone();
         let row = SegmentWithTables { segment, tables: self.tables.clone() };
