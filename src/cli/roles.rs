@@ -103,6 +103,7 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        plain_hls: config.stream.iter().map(|s| (s.name.clone(), s.hls)).collect(),
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,

@@ -13,6 +13,7 @@ mod media;
 mod playlist;
 pub mod problem;
 mod server;
+mod ts;
 mod watched;
 
 use self::cache::objects::Objects;
@@ -21,8 +22,10 @@ use self::problem::Problem;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
+use crate::playback::hls::PlainHls;
 use crate::store::ObjectStore;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +42,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// What plain `.m3u8` means, for streams that say so.
+    pub plain_hls: HashMap<StreamName, PlainHls>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.

@@ -11,6 +11,7 @@ use evertape::media::{InitHash, InitInfo, ObjectKey, RunId, Sample, SampleTable,
 use evertape::store::{ByteStream, DirectoryStore, FaultyStore, ObjectInfo, ObjectStore, Put, StoreError};
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -270,6 +271,7 @@ fn options() -> PlaybackOptions {
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
+        plain_hls: HashMap::new(),
         row_cache_bytes: 64 << 20,
         media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),

@@ -139,12 +139,7 @@ pub fn single_variant_playlist(
     .to_text()
 }
 
-fn summaries(
-    plan: &Plan<'_>,
-    tracks: &[TrackId],
-    container: Container,
-    material: &Material<'_>,
-) -> Vec<TrackSummary> {
+fn summaries(plan: &Plan<'_>, tracks: &[TrackId], container: Container, material: &Material<'_>) -> Vec<TrackSummary> {
     let mut summaries = summarize(plan.segments(), material.inits);
     summaries.retain(|s| tracks.contains(&s.track));
     if container == Container::Ts {
@@ -223,4 +218,3 @@ fn variant(picture: Option<&TrackSummary>, sound: &[&TrackSummary], group: Optio
         uri,
     }
 }
-
