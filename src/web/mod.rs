@@ -119,6 +119,11 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
+    server::run(listener, router(store, index, options), cancel).await
+}
+
+/// What [`serve`] answers with, without connections.
+pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> axum::Router {
     let exports = moka::future::Cache::builder()
         .weigher(|key: &String, plan: &Arc<ExportPlan>| {
             u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
@@ -129,5 +134,5 @@ pub async fn serve(
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
     let node = Arc::new(Node { store, index, rows, objects, options, exports });
-    server::run(listener, answers::router(node), cancel).await
+    answers::router(node)
 }

@@ -135,7 +135,7 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let keys = fill(&store, &*index, from, video_bytes).await;
+        let keys = fill(&store, &*index, "demo", 0, from, video_bytes).await;
         // Counts every call and disturbs none.
         let rates = Rates { before_percent: 0, after_percent: 0, delay_percent: 100, delay: Duration::ZERO };
         let index = FaultyIndex::seeded(index, 1, rates);
@@ -149,6 +149,16 @@ impl Bed {
     /// Another node over the same recordings; gives its base.
     pub async fn second_node(&self) -> String {
         format!("http://{}/demo", serve(self.store.clone(), self.index.clone(), &self.cancel).await)
+    }
+
+    /// Records the same again as another stream, other bytes in other runs: the run ids begin with 16 times `e`.
+    pub async fn add_stream(&self, name: &str) {
+        fill(&self.store, &self.index, name, OTHER_BYTES, self.from, 20).await;
+    }
+
+    /// The node without its connections.
+    pub fn router(&self) -> axum::Router {
+        web::router(self.store.clone(), Arc::new(self.index.clone()), options())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
@@ -229,20 +239,33 @@ async fn serve(
 ) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = PlaybackOptions {
+    tokio::spawn(web::serve(listener, store, Arc::new(index), options(), cancel.clone()));
+    address
+}
+
+fn options() -> PlaybackOptions {
+    PlaybackOptions {
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
         row_cache_bytes: 64 << 20,
         media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
-    };
-    tokio::spawn(web::serve(listener, store, Arc::new(index), options, cancel.clone()));
-    address
+    }
 }
 
-async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: u32) -> Vec<ObjectKey> {
-    let stream = StreamName::parse("demo").unwrap();
+/// Of what the samples of segment n of another stream are made: this and n.
+pub const OTHER_BYTES: u8 = 100;
+
+async fn fill(
+    store: &CountingStore,
+    index: &dyn Index,
+    name: &str,
+    bytes: u8,
+    from: i64,
+    video_bytes: u32,
+) -> Vec<ObjectKey> {
+    let stream = StreamName::parse(name).unwrap();
     let inits = [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
     for (bytes, info) in &inits {
         store.put(&ObjectKey::init(&stream, info.hash), bytes.clone(), "video/mp4").await.unwrap();
@@ -257,7 +280,7 @@ async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: 
         let start = from + run as i64 * SECOND_RUN + in_run * SECONDS;
         let id = SegmentId {
             stream: stream.clone(),
-            run: RunId(u128::from(run) + 1),
+            run: RunId(u128::from(run) + 1 + if bytes > 0 { 0xeeee_eeee_eeee_eeee << 64 } else { 0 }),
             epoch: 1,
             sequence: n,
             start: UtcUs::from_seconds(start),
@@ -266,7 +289,7 @@ async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: 
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            tables.iter().map(|t| vec![Bytes::from(vec![n as u8 + 1; t.payload_bytes() as usize])]).collect();
+            tables.iter().map(|t| vec![Bytes::from(vec![bytes + n as u8 + 1; t.payload_bytes() as usize])]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
