@@ -126,6 +126,14 @@ async fn dispatch(
     }
 }
 
+/// Says how old an answer is (RFC 9111 5.1), where it is older than it would be with the index in reach.
+pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
+    if age.as_secs() > 0 {
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    response
+}
+
 /// A text with a tag of its content, or 304 where the asker has it.
 pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
     use sha2::Digest;
