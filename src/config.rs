@@ -21,7 +21,13 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
 
 /// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
 /// stand, or a password of digits would be a number.
-const NOT_TEXTS: &[&str] = &["recorder.segment_seconds", "recorder.spool_max_mib", "store.s3.path_style"];
+const NOT_TEXTS: &[&str] = &[
+    "recorder.segment_seconds",
+    "recorder.spool_max_mib",
+    "store.s3.path_style",
+    "preview.width",
+    "preview.processes",
+];
 
 /// All settings of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -37,6 +43,8 @@ pub struct Config {
     pub recorder: RecorderSettings,
     /// `[playback]`
     pub playback: PlaybackSettings,
+    /// `[preview]`
+    pub preview: PreviewSettings,
     /// `[janitor]`
     pub janitor: JanitorSettings,
     /// `[[stream]]`, in the order of the file.
@@ -114,6 +122,19 @@ pub struct PlaybackSettings {
     pub media_base_url: Option<String>,
 }
 
+/// `[preview]`: single pictures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewSettings {
+    /// Program that makes JPEG files, by path or by name; without it there are only MP4 previews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Width of JPEG files; smaller pictures stay as they are.
+    pub width: u32,
+    /// Most of these programs at once.
+    pub processes: usize,
+}
+
 /// `[janitor]`: retention.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -153,6 +174,7 @@ impl Default for Config {
                 listen: None,
             },
             playback: PlaybackSettings { max_window: Duration::from_secs(24 * 3600), media_base_url: None },
+            preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
             stream: Vec::new(),
         }
@@ -268,6 +290,15 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
+            fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
+        }
+        if !(16..=4096).contains(&self.preview.width) {
+            fault("preview.width", "16 to 4096; 320 is usual".into());
+        }
+        if !(1..=64).contains(&self.preview.processes) {
+            fault("preview.processes", "1 to 64; no more than there are processors".into());
         }
         if self.janitor.interval < Duration::from_millis(100) {
             fault("janitor.interval", "at least 100ms; 30s is usual".into());
@@ -472,6 +503,9 @@ mod tests {
             ("[http\n", "not valid TOML: line 1"),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
+            ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
+            ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention = \"0s\"", "x: retention: more than 0s"),
             ("[store]\nurl = \"s3://b/p\"\n[store.s3]\nsecret_key = \"hush\"", "set both access_key and secret_key"),

@@ -10,6 +10,7 @@ mod export;
 mod health;
 mod media;
 mod playlist;
+pub mod preview;
 pub mod problem;
 mod server;
 mod watched;
@@ -34,6 +35,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// How JPEG previews are made; not at all when `None`.
+    pub jpeg: Option<preview::JpegOptions>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
 }
@@ -44,6 +47,7 @@ pub struct Node {
     index: Arc<dyn Index>,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    jpegs: Option<preview::Jpegs>,
 }
 
 /// Answers `/healthz` and `/metrics` alone, for a process that plays nothing.
@@ -76,6 +80,7 @@ pub async fn serve(
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
         .build();
-    let node = Arc::new(Node { store, index, options, exports });
+    let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
+    let node = Arc::new(Node { store, index, options, exports, jpegs });
     server::run(listener, answers::router(node), cancel).await
 }

@@ -233,6 +233,7 @@ async fn serve(
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
+        jpeg: None,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     tokio::spawn(web::serve(listener, store, Arc::new(index), options, cancel.clone()));
