@@ -24,9 +24,11 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
 const NOT_TEXTS: &[&str] = &[
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
-    "store.s3.path_style",
+    "playback.row_cache_mib",
+    "playback.media_cache_mib",
     "preview.width",
     "preview.processes",
+    "store.s3.path_style",
 ];
 
 /// All settings of one process.
@@ -120,6 +122,10 @@ pub struct PlaybackSettings {
     pub max_window: Duration,
     /// Where playlists point for media (a CDN); relative to the playlist when left out.
     pub media_base_url: Option<String>,
+    /// Memory for rows of the index, texts of playlists and sample tables, in MiB.
+    pub row_cache_mib: u64,
+    /// Memory for media that was read lately, in MiB.
+    pub media_cache_mib: u64,
 }
 
 /// `[preview]`: single pictures.
@@ -173,7 +179,12 @@ impl Default for Config {
                 stall: Duration::from_secs(10),
                 listen: None,
             },
-            playback: PlaybackSettings { max_window: Duration::from_secs(24 * 3600), media_base_url: None },
+            playback: PlaybackSettings {
+                max_window: Duration::from_secs(24 * 3600),
+                media_base_url: None,
+                row_cache_mib: 256,
+                media_cache_mib: 256,
+            },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
             stream: Vec::new(),
@@ -299,6 +310,13 @@ impl Config {
         }
         if !(1..=64).contains(&self.preview.processes) {
             fault("preview.processes", "1 to 64; no more than there are processors".into());
+        }
+        for (key, mib) in
+            [("row_cache_mib", self.playback.row_cache_mib), ("media_cache_mib", self.playback.media_cache_mib)]
+        {
+            if !(16..=1 << 24).contains(&mib) {
+                fault(&format!("playback.{key}"), "16 or more; 256 does for a small node".into());
+            }
         }
         if self.janitor.interval < Duration::from_millis(100) {
             fault("janitor.interval", "at least 100ms; 30s is usual".into());
@@ -506,6 +524,8 @@ mod tests {
             ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
             ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
             ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),
+            ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
+            ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention = \"0s\"", "x: retention: more than 0s"),
             ("[store]\nurl = \"s3://b/p\"\n[store.s3]\nsecret_key = \"hush\"", "set both access_key and secret_key"),

@@ -6,6 +6,7 @@ mod media_bed;
 use evertape::media::{Segment, UtcUs};
 use evertape::web::preview::JpegOptions;
 use media_bed::{Archive, Cut, GOP, Kind, Node, clip, header, media};
+use std::collections::HashSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,7 @@ async fn the_frame_of_the_moment(kind: Kind) {
     assert!(rows[0].tracks[0].sync_count > 1, "a segment should hold several sync samples");
     assert_eq!(rows[0].id.start, start);
     archive.store.taken();
+    let mut seen = HashSet::new();
     for ms in [0, 39, 999, 1000, 1001, 3500, 4000, 7999, 9040, 13_999] {
         let at = start.millis() + ms;
         let answer = node.get(&format!("{at}-preview.mp4")).await;
@@ -63,6 +65,10 @@ async fn the_frame_of_the_moment(kind: Kind) {
         assert_eq!(frame(&bytes, "preview.mp4").await, expected, "{kind:?} at {ms} ms");
         // One read, of the picture and nothing else; the rest is a head of a few hundred bytes.
         let reads = archive.store.taken();
+        if !seen.insert(expected) {
+            assert_eq!(reads, [], "the same picture is read once");
+            continue;
+        }
         assert_eq!(reads.len(), 1, "{reads:?}");
         let read = reads[0].1.end - reads[0].1.start;
         let object = rows.iter().find(|r| r.object.as_str() == reads[0].0).expect("an object of the first show");
@@ -162,6 +168,7 @@ async fn conditional_and_partial_requests() {
     // Gone from the store: no promise.
     let path = format!("{}-preview.mp4", start.seconds() + 3);
     std::fs::remove_dir_all(archive.dir.path().join("objects/demo")).unwrap();
+    let node = archive.serve(None).await;
     problem(node.get(&path).await, 404).await;
     assert_eq!(node.head(&path).await.status(), 404);
 }

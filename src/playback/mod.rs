@@ -16,6 +16,7 @@ pub mod plan;
 pub mod preview;
 pub mod summary;
 pub mod url;
+pub mod view;
 pub mod window;
 
 #[cfg(test)]

@@ -4,19 +4,17 @@
 //! picture, and the MP4 head that belongs in front of them. Never: the picture itself.
 
 use super::cache::CacheClass;
+use super::export::TableSet;
 use super::window::Recorded;
 use crate::container::progressive::{Edit, Head, HeadPiece, Table, TableCounts, TrackHead, head};
 use crate::media::segment::TrackPart;
 use crate::media::track::TrackParams;
-use crate::media::{InitHash, ObjectKey, RunId, SampleTable, Segment, Ticks, TrackId, TrackKind, UtcUs};
+use crate::media::{InitHash, ObjectKey, RunId, Segment, Ticks, TrackId, TrackKind, UtcRange, UtcUs};
 use bytes::Bytes;
 use std::ops::Range;
 
 /// In a gap the picture before it is shown, up to this long after the recording broke off, in microseconds.
 pub const REACH_US: i64 = 60_000_000;
-/// Rows to read: the newest ones that start at or before the moment. One nearly always does; a segment whose
-/// picture has no sync sample by the moment sends on to the one before.
-pub const ROWS: usize = 4;
 /// No coded picture is larger.
 pub const LARGEST_BYTES: u64 = 32 << 20;
 
@@ -56,23 +54,29 @@ pub struct Picture {
     track: TrackId,
 }
 
-/// Rows that may hold the picture of `at` (of the newest moment when `None`), nearest first, out of the newest
-/// [`ROWS`] that start at or before it.
+/// The rows to read for the picture of `at` (the newest when `None`).
 ///
 /// # Errors
-/// `InFuture`, `NothingRecorded`, `NoPicture`.
-pub fn candidates(
-    rows: &[Segment],
-    at: Option<UtcUs>,
-    now: UtcUs,
-    recorded: Recorded,
-) -> Result<Vec<&Segment>, PreviewError> {
+/// `InFuture`.
+pub fn window(at: Option<UtcUs>, now: UtcUs, recorded: Recorded) -> Result<UtcRange, PreviewError> {
     let moment = at.unwrap_or(recorded.live_edge);
     if at.is_some() && moment > recorded.live_edge.max(now) {
         return Err(PreviewError::InFuture);
     }
+    Ok(UtcRange::new(moment.plus_us(-REACH_US), moment.plus_us(1)))
+}
+
+/// Those of the `rows` of a [`window`] that may hold its picture, nearest first.
+///
+/// # Errors
+/// `NothingRecorded`, `NoPicture`.
+pub fn candidates<'a>(
+    rows: impl DoubleEndedIterator<Item = &'a Segment>,
+    window: UtcRange,
+) -> Result<Vec<&'a Segment>, PreviewError> {
+    let moment = window.end.plus_us(-1);
     let within = |s: &&Segment| s.id.start <= moment && moment.since(s.id.end()) <= REACH_US;
-    let near: Vec<&Segment> = rows.iter().rev().filter(within).collect();
+    let near: Vec<&Segment> = rows.rev().filter(within).collect();
     if near.is_empty() {
         return Err(PreviewError::NothingRecorded);
     }
@@ -90,10 +94,11 @@ fn video_of(segment: &Segment) -> Option<(usize, &TrackPart)> {
 ///
 /// # Errors
 /// `Damaged`.
-pub fn picture(segment: &Segment, tables: &[SampleTable], at: Option<UtcUs>) -> Result<Option<Picture>, PreviewError> {
+pub fn picture(segment: &Segment, tables: &TableSet, at: Option<UtcUs>) -> Result<Option<Picture>, PreviewError> {
     const DISAGREE: PreviewError = PreviewError::Damaged("a sample table is not what its row says");
     let Some((ordinal, part)) = video_of(segment) else { return Ok(None) };
-    let table = tables.get(ordinal).ok_or(DISAGREE)?;
+    let ordinal = u16::try_from(ordinal).map_err(|_| DISAGREE)?;
+    let table = tables.get(segment.id.sequence, ordinal).map_err(|_| DISAGREE)?;
     if table.samples.len() != part.sample_count as usize || table.payload_bytes() != part.payload_bytes() {
         return Err(DISAGREE);
     }
@@ -187,9 +192,15 @@ fn fill(head: &Head, payload_bytes: u64, duration: Ticks) -> Option<Bytes> {
 
 /// How long the answer for `at` may be kept: for good when the moment lies inside a row, for an hour when nothing
 /// can come before it any more, else for a moment.
-pub fn cache_class(rows: &[Segment], at: Option<UtcUs>, now: UtcUs, recorded: Recorded, end_lag_us: i64) -> CacheClass {
+pub fn cache_class<'a>(
+    mut rows: impl Iterator<Item = &'a Segment>,
+    at: Option<UtcUs>,
+    now: UtcUs,
+    recorded: Recorded,
+    end_lag_us: i64,
+) -> CacheClass {
     match at {
-        Some(at) if rows.iter().any(|row| row.range().contains(at)) => CacheClass::Immutable,
+        Some(at) if rows.any(|row| row.range().contains(at)) => CacheClass::Immutable,
         Some(at) if recorded.live_edge > at && now.since(at) > end_lag_us => CacheClass::Finished,
         _ => CacheClass::Growing { max_age_ms: 2000 },
     }
@@ -199,7 +210,7 @@ pub fn cache_class(rows: &[Segment], at: Option<UtcUs>, now: UtcUs, recorded: Re
 mod tests {
     use super::*;
     use crate::media::segment::SegmentId;
-    use crate::media::{Sample, StreamName};
+    use crate::media::{Sample, SampleTable, StreamName};
 
     const S: i64 = 1_000_000;
 
@@ -208,7 +219,7 @@ mod tests {
     }
 
     /// Six seconds from `start` s: twelve pictures, the fourth and the eighth are sync samples.
-    fn segment(start: i64, kind: TrackKind) -> (Segment, Vec<SampleTable>) {
+    fn segment(start: i64, kind: TrackKind) -> (Segment, TableSet) {
         let table = SampleTable { samples: (0..12).map(|n| sample(n % 4 == 0 && n > 0)).collect() };
         let id = SegmentId {
             stream: StreamName::parse("x").unwrap(),
@@ -237,7 +248,9 @@ mod tests {
         let (object_offset, object_length) = (0, 3000);
         let anchor = Ticks(99_000);
         let tracks = vec![part];
-        (Segment { id, discontinuity: 0, anchor, object, object_offset, object_length, tracks }, vec![table])
+        let mut tables = TableSet::new();
+        tables.insert(id.sequence, &[table]);
+        (Segment { id, discontinuity: 0, anchor, object, object_offset, object_length, tracks }, tables)
     }
 
     fn recorded() -> Recorded {
@@ -253,8 +266,10 @@ mod tests {
         assert_eq!(at(104 * S - 1), Some((102 * S, 1450..1550)));
         assert_eq!(at(104 * S), Some((104 * S, 1850..1950)));
         assert_eq!(picture(&row, &tables, None).unwrap().unwrap().bytes, 1850..1950);
-        assert!(matches!(picture(&row, &[], None), Err(PreviewError::Damaged(_))));
-        assert!(matches!(picture(&row, &[SampleTable::default()], None), Err(PreviewError::Damaged(_))));
+        let mut other = TableSet::new();
+        assert!(matches!(picture(&row, &other, None), Err(PreviewError::Damaged(_))));
+        other.insert(row.id.sequence, &[SampleTable::default()]);
+        assert!(matches!(picture(&row, &other, None), Err(PreviewError::Damaged(_))));
     }
 
     #[test]
@@ -262,8 +277,8 @@ mod tests {
         let rows: Vec<Segment> = [100, 106].map(|t| segment(t, TrackKind::Video).0).into();
         let now = UtcUs(210 * S);
         let starts = |at: i64| {
-            let found = candidates(&rows, Some(UtcUs(at)), now, recorded());
-            found.map(|f| f.iter().map(|s| s.id.start.0 / S).collect::<Vec<_>>())
+            let window = window(Some(UtcUs(at)), now, recorded())?;
+            candidates(rows.iter(), window).map(|f| f.iter().map(|s| s.id.start.0 / S).collect::<Vec<_>>())
         };
         assert_eq!(starts(111 * S), Ok(vec![106, 100]));
         assert_eq!(starts(105 * S), Ok(vec![100]));
@@ -277,14 +292,14 @@ mod tests {
         }
         assert_eq!(starts(i64::MAX), Err(PreviewError::InFuture));
         let radio = [segment(100, TrackKind::Audio).0];
-        let found = candidates(&radio, Some(UtcUs(101 * S)), now, recorded());
-        assert_eq!(found, Err(PreviewError::NoPicture));
+        let window = window(Some(UtcUs(101 * S)), now, recorded()).unwrap();
+        assert_eq!(candidates(radio.iter(), window), Err(PreviewError::NoPicture));
     }
 
     #[test]
     fn only_what_cannot_change_is_kept() {
         let rows = [segment(100, TrackKind::Video).0];
-        let class = |at, now| cache_class(&rows, at, UtcUs(now * S), recorded(), 60 * S);
+        let class = |at, now| cache_class(rows.iter(), at, UtcUs(now * S), recorded(), 60 * S);
         let brief = CacheClass::Growing { max_age_ms: 2000 };
         assert_eq!(class(Some(UtcUs(103 * S)), 103), CacheClass::Immutable);
         assert_eq!(class(Some(UtcUs(106 * S)), 166), brief);

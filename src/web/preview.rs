@@ -12,15 +12,17 @@ use super::answers;
 use super::body::object_range;
 use super::conditional::{Selection, any_will_do, not_modified, select};
 use super::media::{insert, unsatisfiable};
+use super::playlist::as_recorded;
 use super::problem::Problem;
 use crate::media::{StreamName, UtcUs};
+use crate::playback::export::TableSet;
 use crate::playback::preview::{self, Picture, PreviewError};
 use crate::playback::url::PreviewFormat;
-use crate::store;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
+use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -81,19 +83,22 @@ pub async fn answer(
 
 async fn find(node: &Node, stream: &StreamName, at: Option<UtcUs>) -> Result<Found, Problem> {
     let now = answers::now();
-    let recorded = node.recorded(stream).await?.ok_or(PreviewError::NothingRecorded)?;
-    let before = at.map_or(UtcUs(i64::MAX), |at| at.plus_us(1));
-    let rows = node.index.newest(stream, before, preview::ROWS).await?;
-    for segment in preview::candidates(&rows, at, now, recorded)? {
-        let sequence = segment.id.sequence;
-        let tables = node.index.sample_tables(stream, sequence, sequence.saturating_add(1)).await?;
-        // Deleted between the two queries: the one before, then.
-        let Some((_, tables)) = tables.first() else { continue };
-        if let Some(picture) = preview::picture(segment, tables, at)? {
-            let inits = node.index.inits(stream, &[picture.init]).await?;
-            let init = inits.first().ok_or(PreviewError::Damaged("an init segment is not in the index"))?;
+    let known = node.recorded(stream).await?.ok_or(PreviewError::NothingRecorded)?;
+    let recorded = as_recorded(&known);
+    let window = preview::window(at, now, recorded)?;
+    let rows = node.overlapping(stream, &known, window).await?.view;
+    for segment in preview::candidates(rows.segments(), window)? {
+        let mut tables = TableSet::new();
+        node.rows.tables(stream, &[(segment.id.sequence, segment.id.epoch)], &mut tables).await?;
+        if !tables.contains(segment.id.sequence) {
+            // Deleted in between: the one before, then.
+            continue;
+        }
+        if let Some(picture) = preview::picture(segment, &tables, at)? {
+            let init = node.init_info(stream, picture.init).await?;
+            let init = init.ok_or(PreviewError::Damaged("an init segment is not in the index"))?;
             let head = picture.head(&init.params)?;
-            let class = preview::cache_class(&rows, at, now, recorded, node.limits().end_lag_us);
+            let class = preview::cache_class(rows.segments(), at, now, recorded, node.limits().end_lag_us);
             return Ok(Found { picture, head, cache_control: class.header_value().into_owned() });
         }
     }
@@ -117,24 +122,31 @@ async fn mp4(node: &Node, method: &Method, headers: &HeaderMap, found: Found) ->
         Begun::Wanted(response, wanted) => (response, wanted),
     };
     let front = head.slice(wanted.start.min(head_bytes) as usize..wanted.end.min(head_bytes) as usize);
-    let start = picture.bytes.start + wanted.start.saturating_sub(head_bytes);
-    let end = picture.bytes.start + wanted.end.saturating_sub(head_bytes);
+    let (start, end) = (wanted.start.saturating_sub(head_bytes), wanted.end.saturating_sub(head_bytes));
     *response.body_mut() = if start < end {
-        let pieces = object_range(&node.store, picture.object, start..end).await?;
-        Body::from_stream(stream::once(async { Ok(front) }).chain(pieces))
+        let payload = payload(node, &picture).await?.slice(start as usize..end as usize);
+        match node.objects.lend(payload) {
+            Some(lent) => Body::from_stream(stream::iter([front, lent]).map(Ok::<_, Infallible>)),
+            None => {
+                let range = picture.bytes.start + start..picture.bytes.start + end;
+                let pieces = object_range(&node.store, picture.object, range).await?;
+                Body::from_stream(stream::once(async { Ok(front) }).chain(pieces))
+            }
+        }
     } else {
         Body::from(front)
     };
     Ok(response)
 }
 
+/// The coded picture, read once for all who want it.
+async fn payload(node: &Node, picture: &Picture) -> Result<Bytes, Problem> {
+    Ok(node.objects.range(&picture.object, picture.bytes.clone(), |_, _| Some(true)).await?)
+}
+
 /// The whole file in memory.
 async fn mp4_bytes(node: &Node, found: &Found) -> Result<Bytes, Problem> {
-    let range = found.picture.bytes.clone();
-    let payload = store::read_all(node.store.as_ref(), &found.picture.object, range.clone()).await?;
-    if payload.len() as u64 != range.end - range.start {
-        return Err(Problem::not_found("This part of the recording is not (or no longer) in the store."));
-    }
+    let payload = payload(node, &found.picture).await?;
     Ok([found.head.as_ref(), payload.as_ref()].concat().into())
 }
 

@@ -265,6 +265,8 @@ impl Archive {
             media_base_url: None,
             segment_seconds: SEGMENT_SECONDS,
             jpeg,
+            row_cache_bytes: 64 << 20,
+            media_cache_bytes: 64 << 20,
             metrics: recorder.handle(),
         };
         let cancel = CancellationToken::new();

@@ -234,6 +234,8 @@ async fn serve(
         media_base_url: None,
         segment_seconds: SECONDS as u32,
         jpeg: None,
+        row_cache_bytes: 64 << 20,
+        media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     tokio::spawn(web::serve(listener, store, Arc::new(index), options, cancel.clone()));
