@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist};
+use super::{Node, export, health, media, playlist, preview};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -115,13 +115,13 @@ async fn dispatch(
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
+        Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
         Target::Export { .. }
         | Target::TsStream { .. }
-        | Target::Preview { .. }
         | Target::SegmentTs { .. }
         | Target::SegmentMuxed { .. }
         | Target::InitMuxed { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS or previews yet; ask for .fmp4.m3u8 or .mp4."))
+            Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
 }

@@ -270,6 +270,7 @@ fn options() -> PlaybackOptions {
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
+        jpeg: None,
         row_cache_bytes: 64 << 20,
         media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
