@@ -9,7 +9,7 @@
 use super::language;
 use super::plan::{Entry, Plan};
 use super::summary::{TrackSummary, summarize};
-use super::url::{CarriedQuery, Form, PlaylistFormat, PlaylistTarget, Request, Shift, TrackChoice};
+use super::url::{CarriedQuery, Form, Layout, PlaylistFormat, PlaylistTarget, Request, Shift, TrackChoice};
 use super::window::{Mode, Window, WindowError};
 use crate::manifest::hls::{
     MediaPlaylist, MediaSegment, MultivariantPlaylist, PlaylistType, Rendition, Start, Variant, WriteUri,
@@ -53,7 +53,7 @@ impl<'a> Links<'a> {
 
     fn child(&self, form: Form, track: TrackId) -> String {
         let tracks = Some(TrackChoice::one(track));
-        let target = PlaylistTarget { form, format: PlaylistFormat::HlsFmp4, muxed: false, tracks };
+        let target = PlaylistTarget { form, format: PlaylistFormat::HlsFmp4, layout: Layout::Renditions, tracks };
         let mut uri = format!("{}{target}", self.up);
         self.push_query(&mut uri);
         uri

@@ -9,7 +9,7 @@
 
 use super::hls::{self, Links, MediaUri, Resource};
 use super::plan::{Link, MAX_LOST, link, longest_us, target_seconds};
-use super::url::{Form, PlaylistTarget, Request, Shift, TrackSelector};
+use super::url::{Form, Layout, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
 use super::view::{Block, View};
 use super::window::{Limits, Mode, Rows, Window};
 use crate::manifest::hls::{DateText, MediaPlaylist, push_map};
@@ -212,7 +212,9 @@ pub fn media_playlist(
 /// The one track that a target names.
 fn track_of(target: &PlaylistTarget) -> Option<TrackId> {
     let [TrackSelector::Id(track)] = target.tracks.as_ref()?.selectors() else { return None };
-    let media = !target.muxed && !matches!(target.form, Form::Timeshift(Shift::TunedInAt(_)));
+    let media = target.format == PlaylistFormat::HlsFmp4
+        && target.layout == Layout::Renditions
+        && !matches!(target.form, Form::Timeshift(Shift::TunedInAt(_)));
     media.then_some(*track)
 }
 

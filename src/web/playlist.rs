@@ -8,7 +8,7 @@ use crate::media::{StreamName, UtcRange};
 use crate::playback::hls;
 use crate::playback::plan::Plan;
 use crate::playback::rendered;
-use crate::playback::url::{PlaylistFormat, PlaylistTarget, Request};
+use crate::playback::url::{Layout, PlaylistFormat, PlaylistTarget, Request};
 use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
@@ -65,7 +65,7 @@ pub async fn answer(
     request: &Request,
     target: &PlaylistTarget,
 ) -> Result<Response<Body>, Problem> {
-    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.muxed {
+    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.layout != Layout::Renditions {
         return Err(Problem::not_found("This node does not make MPEG-TS or DASH yet; ask for .fmp4.m3u8."));
     }
     let limits = node.limits();

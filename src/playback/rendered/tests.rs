@@ -193,8 +193,8 @@ fn what_is_usual_is_quick() {
     lost[100] = Event::Lost(3);
     let rows = recording(&lost);
     let blocks = blocks(&rows);
-    assert!(both(&rows, &blocks, &format!("tracks-v1/archive-{T0}-2400.m3u8"), now, None).0.is_some());
-    assert!(both(&rows, &blocks, &format!("tracks-v1/archive-{T0}-now.m3u8"), now, None).0.is_none());
+    assert!(both(&rows, &blocks, &format!("tracks-v1/archive-{T0}-2400.fmp4.m3u8"), now, None).0.is_some());
+    assert!(both(&rows, &blocks, &format!("tracks-v1/archive-{T0}-now.fmp4.m3u8"), now, None).0.is_none());
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn texts_of_a_block_are_bounded() {
     let answers: Vec<bool> = (0..2 * Renderings::MOST_TEXTS)
         .map(|n| {
             let base = format!("https://{n}.example");
-            both(&rows, &blocks, &format!("tracks-v1/index-{T0}-60.m3u8"), now, Some(&base)).0.is_some()
+            both(&rows, &blocks, &format!("tracks-v1/index-{T0}-60.fmp4.m3u8"), now, Some(&base)).0.is_some()
         })
         .collect();
     assert_eq!(answers.iter().filter(|quick| **quick).count(), Renderings::MOST_TEXTS);
