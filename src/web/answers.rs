@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist, ts};
+use super::{Node, export, health, media, playlist, preview, ts};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -118,8 +118,9 @@ async fn dispatch(
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
-        Target::Export { .. } | Target::TsStream { .. } | Target::Preview { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS or previews yet; ask for .fmp4.m3u8 or .mp4."))
+        Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
+        Target::Export { .. } | Target::TsStream { .. } => {
+            Err(Problem::not_found("This node does not make MPEG-TS files or streams yet; ask for .m3u8 or .mp4."))
         }
     }
 }
@@ -134,10 +135,8 @@ pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
 
 /// A text with a tag of its content, or 304 where the asker has it.
 pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(body.as_bytes());
-    // Weak: the bytes on the wire may be compressed.
-    let etag = format!("W/\"{}\"", hex::encode(&digest[..12]));
+    // Weak: the bytes on the wire may be compressed. Equal on every node.
+    let etag = format!("W/\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(body.as_bytes()));
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     media::insert(out, header::ETAG, &etag);

@@ -11,6 +11,7 @@ mod export;
 mod health;
 mod media;
 mod playlist;
+pub mod preview;
 pub mod problem;
 mod server;
 mod ts;
@@ -44,6 +45,8 @@ pub struct PlaybackOptions {
     pub segment_seconds: u32,
     /// What plain `.m3u8` means, for streams that say so.
     pub plain_hls: HashMap<StreamName, PlainHls>,
+    /// How JPEG previews are made; not at all when `None`.
+    pub jpeg: Option<preview::JpegOptions>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.
@@ -61,6 +64,7 @@ pub struct Node {
     objects: Objects,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    jpegs: Option<preview::Jpegs>,
 }
 
 /// No init segment is larger: one sample entry with its parameter sets.
@@ -136,8 +140,9 @@ pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: Playb
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
         .build();
+    let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let node = Arc::new(Node { store, index, rows, objects, options, exports });
+    let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs });
     answers::router(node)
 }

@@ -8,6 +8,7 @@ use crate::media::{Segment, StreamName, TrackId, UtcRange};
 use crate::playback::export::TableSet;
 use crate::playback::hls;
 use crate::playback::plan::Plan;
+use crate::playback::rendered;
 use crate::playback::url::{Layout, PlaylistTarget, Request};
 use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
 use axum::body::Body;
@@ -84,8 +85,12 @@ pub async fn answer(
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
     };
-    let plan = Plan::build(&window, view.segments(), &limits)?;
+    let base = node.options.media_base_url.as_deref();
     let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
+    if let Some(text) = rendered::media_playlist(request, target, plain, &window, &view, &limits, base) {
+        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
+    }
+    let plan = Plan::build(&window, view.segments(), &limits)?;
     let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
     let sizes = match target.layout {
         Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,
@@ -94,7 +99,7 @@ pub async fn answer(
     let material = hls::Material {
         plain,
         inits: &inits,
-        media_base_url: node.options.media_base_url.as_deref(),
+        media_base_url: base,
         first_sample_bytes: &|sequence| sizes.get(&sequence).copied(),
     };
     let text = hls::playlist(request, target, &plan, &material)?;

@@ -32,6 +32,11 @@ impl<'a> Links<'a> {
         Self { media_base, up, carried: &request.carried }
     }
 
+    /// Links of media only, for text that is made once for many requests.
+    pub fn bare(media_base: &str, carried: &'a CarriedQuery) -> Self {
+        Self { media_base: media_base.to_owned(), up: String::new(), carried }
+    }
+
     /// The address of another playlist of the same stream.
     pub fn child(&self, target: &PlaylistTarget) -> String {
         let mut uri = format!("{}{target}", self.up);

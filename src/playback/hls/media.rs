@@ -47,7 +47,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The init segment that a segment needs, if it has any of the tracks.
-    fn map(&self, segment: &'a Segment) -> Option<Resource<'a>> {
+    pub fn map(&self, segment: &'a Segment) -> Option<Resource<'a>> {
         if matches!(self.as_what, Listed::Ts) {
             return None;
         }
@@ -100,7 +100,7 @@ pub(in crate::playback) fn media_playlist(
     links: &Links<'_>,
 ) -> String {
     let can_skip = can_skip(plan.window().mode);
-    let boundary_seconds = plan.target_seconds().saturating_mul(SKIP_BOUNDARY_TARGETS);
+    let boundary_seconds = boundary_seconds(plan.target_seconds());
     let skipped = if can_skip && delta { skippable(plan, &listing, boundary_seconds) } else { 0 };
     let (known, listed) = plan.entries().split_at(skipped);
     let uri = |what| MediaUri { links, what };
@@ -129,11 +129,7 @@ pub(in crate::playback) fn media_playlist(
     let (playlist_type, ended) = kind(plan.window().mode);
     let i_frames_only = matches!(listing.as_what, Listed::IFrames(_));
     let playlist = MediaPlaylist {
-        version: match listing.as_what {
-            _ if skipped > 0 => VERSION_SKIP,
-            Listed::Ts => VERSION_TS,
-            Listed::Fmp4 | Listed::IFrames(_) => VERSION_FMP4,
-        },
+        version: version(listing.as_what, skipped > 0),
         target_duration_seconds: plan.target_seconds(),
         media_sequence: plan.first().id.sequence,
         discontinuity_sequence: plan.first().discontinuity,
@@ -147,6 +143,20 @@ pub(in crate::playback) fn media_playlist(
         ended,
     };
     playlist.to_text()
+}
+
+/// EXT-X-VERSION, as low as the tags allow.
+pub(in crate::playback) const fn version(as_what: Listed<'_>, skips: bool) -> u8 {
+    match as_what {
+        _ if skips => VERSION_SKIP,
+        Listed::Ts => VERSION_TS,
+        Listed::Fmp4 | Listed::IFrames(_) => VERSION_FMP4,
+    }
+}
+
+/// CAN-SKIP-UNTIL, in seconds.
+pub(in crate::playback) const fn boundary_seconds(target_seconds: u32) -> u32 {
+    target_seconds.saturating_mul(SKIP_BOUNDARY_TARGETS)
 }
 
 fn segment_of<'a>(entry: &Entry<'a>) -> Option<&'a Segment> {
