@@ -222,7 +222,7 @@ impl Bed {
 
     /// Addresses of the first segments and of an init segment, below the stream.
     pub async fn media(&self) -> (Vec<String>, String) {
-        let list = self.text(&format!("tracks-v1/index-{}-60.m3u8", self.from)).await;
+        let list = self.text(&format!("tracks-v1/index-{}-60.fmp4.m3u8", self.from)).await;
         let segments = list.lines().filter_map(|l| l.strip_prefix("../segment/")).map(|l| format!("segment/{l}"));
         let init = list.split("URI=\"../").nth(1).and_then(|r| r.split('"').next()).expect("a map").to_owned();
         (segments.collect(), init)
@@ -282,6 +282,19 @@ fn options() -> PlaybackOptions {
 /// Of what the samples of segment n of another stream are made: this and n.
 pub const OTHER_BYTES: u8 = 100;
 
+/// Samples of one byte over and over; each picture is one NAL unit behind its length.
+fn payload(table: &SampleTable, picture: bool, byte: u8) -> Bytes {
+    let mut bytes = vec![byte; table.payload_bytes() as usize];
+    let mut at = 0;
+    for sample in &table.samples {
+        if picture {
+            bytes[at..at + 4].copy_from_slice(&(sample.size - 4).to_be_bytes());
+        }
+        at += sample.size as usize;
+    }
+    bytes.into()
+}
+
 /// Publishes what is played.
 pub struct Recorder {
     store: Arc<CountingStore>,
@@ -330,11 +343,8 @@ impl Recorder {
         let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
-        let payloads: Vec<Vec<Bytes>> = self
-            .tables
-            .iter()
-            .map(|t| vec![Bytes::from(vec![self.bytes + n as u8 + 1; t.payload_bytes() as usize])])
-            .collect();
+        let payloads: Vec<Vec<Bytes>> =
+            self.tables.iter().enumerate().map(|(i, t)| vec![payload(t, i == 0, self.bytes + n as u8 + 1)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
