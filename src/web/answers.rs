@@ -1,7 +1,7 @@
 //! From a request to its answer: the URL grammar decides which.
 
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist};
+use super::{Node, export, health, media, playlist, ts_export};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -109,6 +109,9 @@ async fn dispatch(
         Target::Export { from, duration_us, format: ExportFormat::Mp4, tracks } => {
             export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
         }
+        Target::Export { from, duration_us, format: ExportFormat::Ts, tracks } => {
+            ts_export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
+        }
         Target::Segment { id, track, offset, length } => {
             let end = offset.checked_add(*length).ok_or_else(|| Problem::not_found("There is no such segment."))?;
             media::segment(node, method, headers, id, *track, *offset..end).await
@@ -117,8 +120,8 @@ async fn dispatch(
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
-        Target::Export { .. } | Target::TsStream { .. } | Target::Preview { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS or previews yet; ask for .fmp4.m3u8 or .mp4."))
+        Target::TsStream { .. } | Target::Preview { .. } => {
+            Err(Problem::not_found("This node does not make streams or previews yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
 }

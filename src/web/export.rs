@@ -10,7 +10,7 @@ use super::conditional::{Selection, not_modified, select};
 use super::media::{insert, unsatisfiable};
 use super::problem::Problem;
 use crate::media::segment::LONGEST_SEGMENT_US;
-use crate::media::{StreamName, TrackId, UtcRange, UtcUs};
+use crate::media::{Segment, StreamName, TrackId, UtcRange, UtcUs};
 use crate::playback::export::{ExportError, ExportPlan, Slice, TablePiece, TableSet};
 use crate::playback::url::TrackChoice;
 use crate::playback::window;
@@ -54,18 +54,68 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
-    let recorded = node.recorded(stream).await?;
-    let range = window::finite(from, duration_us, answers::now(), recorded, &node.limits())?;
-    let settled = recorded.is_some_and(|r| r.live_edge >= range.end);
+    let (range, settled) = window_of(node, stream, from, duration_us).await?;
+    let make = make_plan(node, stream, range, tracks);
     let plan = if settled {
-        let choice = tracks.map(ToString::to_string).unwrap_or_default();
-        let name = format!("{stream}|{}|{}|{choice}", range.start.0, range.end.0);
-        let make = make_plan(node, stream, range, tracks);
+        let name = cache_name(stream, range, tracks);
         node.exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
     } else {
-        make_plan(node, stream, range, tracks).await?
+        make.await?
     };
-    respond(node, method, headers, plan, settled)
+    let head = Head {
+        total_bytes: plan.total_bytes(),
+        etag: plan.etag(),
+        file_name: plan.file_name(),
+        gaps: plan.gaps(),
+        content_type: "video/mp4",
+        settled,
+    };
+    let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
+    Ok(respond(method, headers, &head, body))
+}
+
+/// The window of a file, and whether nothing more can come into it.
+pub async fn window_of(
+    node: &Node,
+    stream: &StreamName,
+    from: UtcUs,
+    duration_us: i64,
+) -> Result<(UtcRange, bool), Problem> {
+    let recorded = node.recorded(stream).await?;
+    let range = window::finite(from, duration_us, answers::now(), recorded, &node.limits())?;
+    Ok((range, recorded.is_some_and(|r| r.live_edge >= range.end)))
+}
+
+/// What a settled file's plan is kept under.
+pub fn cache_name(stream: &StreamName, range: UtcRange, tracks: Option<&TrackChoice>) -> String {
+    let choice = tracks.map(ToString::to_string).unwrap_or_default();
+    format!("{stream}|{}|{}|{choice}", range.start.0, range.end.0)
+}
+
+/// Rows of the window, with those before it that lead into it: sound that straddles a cut, and what precedes a
+/// segment without a sync sample. None when nothing is in the window.
+pub async fn rows(node: &Node, stream: &StreamName, range: UtcRange) -> Result<Vec<Segment>, Problem> {
+    let mut segments = node.overlapping(stream, range).await?;
+    let Some(first) = segments.first().map(|s| s.id.sequence) else { return Ok(segments) };
+    let before = UtcRange { start: range.start.plus_us(-LONGEST_SEGMENT_US), end: range.start };
+    let mut earlier = node.overlapping(stream, before).await?;
+    earlier.retain(|s| s.id.sequence < first);
+    let keep = earlier.iter().rposition(|s| s.lead().is_some_and(|p| p.starts_with_sync)).unwrap_or(0);
+    earlier.drain(..keep);
+    earlier.append(&mut segments);
+    Ok(earlier)
+}
+
+/// The tracks of a choice that occur; all when `None`.
+pub fn chosen(segments: &[Segment], tracks: Option<&TrackChoice>) -> Result<Option<Vec<TrackId>>, Problem> {
+    let chosen = tracks.map(|choice| {
+        let all: BTreeSet<TrackId> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.track)).collect();
+        all.into_iter().enumerate().filter(|(n, t)| choice.wants(*t, *n)).map(|(_, t)| t).collect::<Vec<_>>()
+    });
+    if chosen.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Problem::not_found("None of the chosen tracks was recorded in this window."));
+    }
+    Ok(chosen)
 }
 
 async fn make_plan(
@@ -74,22 +124,13 @@ async fn make_plan(
     range: UtcRange,
     tracks: Option<&TrackChoice>,
 ) -> Result<Arc<ExportPlan>, Problem> {
-    let mut segments = node.overlapping(stream, range).await?;
-    // One more on either side: sound that straddles a cut, and what precedes a segment without a sync sample.
-    let reach = UtcRange::new(range.start.plus_us(-LONGEST_SEGMENT_US), range.end.plus_us(LONGEST_SEGMENT_US));
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+    let mut segments = rows(node, stream, range).await?;
+    // One more behind: sound that straddles the cut.
+    let Some(last) = segments.last().map(|s| s.id.sequence) else {
         return Err(ExportError::NothingRecorded.into());
     };
-    let (first, last) = (first.id.sequence, last.id.sequence);
-    let before = UtcRange { start: reach.start, end: range.start };
-    let mut earlier = node.overlapping(stream, before).await?;
-    earlier.retain(|s| s.id.sequence < first);
-    let after = node.index.window(stream, UtcRange { start: range.end, end: reach.end }, Some(last), 1).await?;
-    let keep = earlier.iter().rposition(|s| s.lead().is_some_and(|p| p.starts_with_sync)).unwrap_or(0);
-    earlier.drain(..keep);
-    earlier.append(&mut segments);
-    let mut segments = earlier;
-    segments.extend(after);
+    let after = UtcRange { start: range.end, end: range.end.plus_us(LONGEST_SEGMENT_US) };
+    segments.extend(node.index.window(stream, after, Some(last), 1).await?);
     let mut tables = TableSet::new();
     for sequences in consecutive(&ExportPlan::edges(range, &segments)?) {
         for (sequence, found) in node.index.sample_tables(stream, sequences.start, sequences.end).await? {
@@ -97,13 +138,7 @@ async fn make_plan(
         }
     }
     let inits = node.index.inits(stream, &init_hashes(&segments)).await?;
-    let chosen = tracks.map(|choice| {
-        let all: BTreeSet<TrackId> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.track)).collect();
-        all.into_iter().enumerate().filter(|(n, t)| choice.wants(*t, *n)).map(|(_, t)| t).collect::<Vec<_>>()
-    });
-    if chosen.as_ref().is_some_and(Vec::is_empty) {
-        return Err(Problem::not_found("None of the chosen tracks was recorded in this window."));
-    }
+    let chosen = chosen(&segments, tracks)?;
     // Some hundred thousand samples are summed up: off the threads that serve others.
     let plan =
         tokio::task::spawn_blocking(move || ExportPlan::new(range, segments, &inits, &tables, chosen.as_deref()));
@@ -115,7 +150,7 @@ async fn make_plan(
 
 /// Ascending numbers as ranges, none longer than [`TABLES_AT_ONCE`]: a source that often breaks gives many short
 /// spans, and a query for each number would take too long.
-fn consecutive(numbers: &[u64]) -> Vec<Range<u64>> {
+pub fn consecutive(numbers: &[u64]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for &number in numbers {
         match ranges.last_mut() {
@@ -126,49 +161,63 @@ fn consecutive(numbers: &[u64]) -> Vec<Range<u64>> {
     ranges
 }
 
-fn respond(
-    node: &Arc<Node>,
+/// What is told of a file before its bytes.
+pub struct Head<'a> {
+    pub total_bytes: u64,
+    /// Strong, with its quotes.
+    pub etag: &'a str,
+    pub file_name: String,
+    pub gaps: &'a [UtcRange],
+    pub content_type: &'static str,
+    /// Nothing more can come into it.
+    pub settled: bool,
+}
+
+/// The file or the asked-for part of it, whose bytes `body` gives.
+pub fn respond(
     method: &Method,
     headers: &HeaderMap,
-    plan: Arc<ExportPlan>,
-    settled: bool,
-) -> Result<Response<Body>, Problem> {
-    let total_bytes = plan.total_bytes();
+    file: &Head<'_>,
+    body: impl FnOnce(Range<u64>) -> Body,
+) -> Response<Body> {
+    let total_bytes = file.total_bytes;
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
-    insert(out, header::ETAG, plan.etag());
-    insert(out, header::CACHE_CONTROL, if settled { "public, max-age=3600" } else { "no-store" });
-    if not_modified(headers, plan.etag()) {
+    insert(out, header::ETAG, file.etag);
+    insert(out, header::CACHE_CONTROL, if file.settled { "public, max-age=3600" } else { "no-store" });
+    if not_modified(headers, file.etag) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
-        return Ok(response);
+        return response;
     }
-    insert(out, header::CONTENT_TYPE, "video/mp4");
+    insert(out, header::CONTENT_TYPE, file.content_type);
     insert(out, header::ACCEPT_RANGES, "bytes");
-    insert(out, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", plan.file_name()));
-    if !plan.gaps().is_empty() {
-        let named = plan.gaps().iter().take(MOST_GAPS);
+    insert(out, header::CONTENT_DISPOSITION, &format!("attachment; filename=\"{}\"", file.file_name));
+    if !file.gaps.is_empty() {
+        let named = file.gaps.iter().take(MOST_GAPS);
         let spans: Vec<String> = named.map(|g| format!("{}-{}", g.start.millis(), g.end.millis())).collect();
         insert(out, GAPS, &spans.join(", "));
     }
-    let wanted = match select(method, headers, plan.etag(), total_bytes) {
+    let wanted = match select(method, headers, file.etag, total_bytes) {
         Selection::Whole => 0..total_bytes,
         Selection::Part(part) => {
             insert(out, header::CONTENT_RANGE, &format!("bytes {}-{}/{total_bytes}", part.start, part.end - 1));
             *response.status_mut() = StatusCode::PARTIAL_CONTENT;
             part
         }
-        Selection::Unsatisfiable => return Ok(unsatisfiable(total_bytes)),
+        Selection::Unsatisfiable => return unsatisfiable(total_bytes),
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(wanted.end - wanted.start));
     if method != Method::HEAD {
-        *response.body_mut() = Body::from_stream(bytes_of(node.clone(), plan, wanted));
+        *response.body_mut() = body(wanted);
     }
-    Ok(response)
+    response
 }
 
-type Piece = Result<Bytes, std::io::Error>;
+/// Bytes of a body, or why it broke off.
+pub type Piece = Result<Bytes, std::io::Error>;
 
-fn failed(error: impl std::fmt::Display) -> std::io::Error {
+/// Says why in the log, and breaks off.
+pub fn failed(error: impl std::fmt::Display) -> std::io::Error {
     // The length was promised, so all that is left is to break off; players resume with a range request.
     tracing::warn!(%error, "an export broke off");
     std::io::Error::other("broken off")

@@ -12,10 +12,12 @@ mod media;
 mod playlist;
 pub mod problem;
 mod server;
+mod ts_export;
 mod watched;
 
 use crate::index::Index;
 use crate::playback::export::ExportPlan;
+use crate::playback::ts_export::TsExportPlan;
 use crate::store::ObjectStore;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::Arc;
@@ -44,6 +46,7 @@ pub struct Node {
     index: Arc<dyn Index>,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    ts_exports: moka::future::Cache<String, Arc<TsExportPlan>>,
 }
 
 /// Answers `/healthz` and `/metrics` alone, for a process that plays nothing.
@@ -69,13 +72,19 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    let exports = moka::future::Cache::builder()
-        .weigher(|key: &String, plan: &Arc<ExportPlan>| {
-            u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
-        })
+    let exports = plan_cache(ExportPlan::memory_bytes);
+    let ts_exports = plan_cache(TsExportPlan::memory_bytes);
+    let node = Arc::new(Node { store, index, options, exports, ts_exports });
+    server::run(listener, answers::router(node), cancel).await
+}
+
+/// Plans made lately, by what was asked for.
+fn plan_cache<P: Send + Sync + 'static>(
+    bytes: impl Fn(&P) -> usize + Send + Sync + 'static,
+) -> moka::future::Cache<String, Arc<P>> {
+    moka::future::Cache::builder()
+        .weigher(move |key: &String, plan: &Arc<P>| u32::try_from(key.len() + bytes(plan)).unwrap_or(u32::MAX))
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
-        .build();
-    let node = Arc::new(Node { store, index, options, exports });
-    server::run(listener, answers::router(node), cancel).await
+        .build()
 }

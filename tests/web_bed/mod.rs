@@ -122,6 +122,20 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
     SampleTable { samples: (0..count).map(sample).collect() }
 }
 
+/// The samples of a table, all of one byte; a picture is one NAL unit with its length before it.
+fn payload(table: &SampleTable, byte: u8, picture: bool) -> Bytes {
+    let mut out = Vec::new();
+    for sample in &table.samples {
+        let end = out.len() + sample.size as usize;
+        if picture {
+            out.extend_from_slice(&(sample.size - 4).to_be_bytes());
+            out.push(0x41);
+        }
+        out.resize(end, byte);
+    }
+    out.into()
+}
+
 impl Bed {
     pub async fn new() -> Self {
         Self::with_sample_bytes(1000).await
@@ -264,7 +278,7 @@ async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: 
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            tables.iter().map(|t| vec![Bytes::from(vec![n as u8 + 1; t.payload_bytes() as usize])]).collect();
+            (0..).zip(&tables).map(|(i, t)| vec![payload(t, n as u8 + 1, i == 0)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
