@@ -125,6 +125,20 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
     SampleTable { samples: (0..count).map(sample).collect() }
 }
 
+/// The samples of a table, all of one byte; a picture is one NAL unit with its length before it.
+fn payload(table: &SampleTable, byte: u8, picture: bool) -> Bytes {
+    let mut out = Vec::new();
+    for sample in &table.samples {
+        let end = out.len() + sample.size as usize;
+        if picture {
+            out.extend_from_slice(&(sample.size - 4).to_be_bytes());
+            out.push(0x41);
+        }
+        out.resize(end, byte);
+    }
+    out.into()
+}
+
 impl Bed {
     pub async fn new() -> Self {
         Self::with_sample_bytes(1000).await
@@ -328,11 +342,8 @@ impl Recorder {
         let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
-        let payloads: Vec<Vec<Bytes>> = self
-            .tables
-            .iter()
-            .map(|t| vec![Bytes::from(vec![self.bytes + n as u8 + 1; t.payload_bytes() as usize])])
-            .collect();
+        let payloads: Vec<Vec<Bytes>> =
+            (0..).zip(&self.tables).map(|(i, t)| vec![payload(t, self.bytes + n as u8 + 1, i == 0)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
