@@ -14,6 +14,7 @@ mod playlist;
 pub mod preview;
 pub mod problem;
 mod server;
+mod ts;
 mod ts_export;
 mod watched;
 
@@ -23,9 +24,11 @@ use self::problem::Problem;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
+use crate::playback::hls::PlainHls;
 use crate::playback::ts_export::TsExportPlan;
 use crate::store::ObjectStore;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +47,8 @@ pub struct PlaybackOptions {
     pub segment_seconds: u32,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
+    /// What plain `.m3u8` means, for streams that say so.
+    pub plain_hls: HashMap<StreamName, PlainHls>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.

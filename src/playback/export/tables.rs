@@ -77,6 +77,11 @@ impl TableSet {
         *self = Self::default();
     }
 
+    /// The first sample of the `ordinal`th table of segment `sequence`; `None` when the table is not here.
+    pub fn first_sample(&self, sequence: u64, ordinal: usize) -> Option<Sample> {
+        self.get(sequence, u16::try_from(ordinal).ok()?).ok()?.samples.first().copied()
+    }
+
     /// The `ordinal`th table of segment `sequence`.
     ///
     /// # Errors
