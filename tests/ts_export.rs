@@ -84,6 +84,9 @@ impl Archive {
         let begin = video.iter().rposition(|(pts, sync)| *sync && *pts <= start).unwrap_or(0);
         if track == VIDEO {
             let last = video.iter().rposition(|(pts, _)| *pts < end).expect("a picture");
+            // A picture that others need may be shown after them; then those between are there as well.
+            let latest = video[begin..=last].iter().map(|(pts, _)| *pts).max().expect("a picture");
+            let last = video.iter().rposition(|(pts, _)| *pts <= latest).expect("a picture");
             return video[begin..=last].iter().map(|(pts, _)| *pts).collect();
         }
         let from = video[begin].0;
@@ -143,6 +146,9 @@ fn windows_have_what_belongs_into_them() {
         assert_eq!(report.pids[&0x110].access_units, sound.len(), "round {round}: {window:?}");
         assert_eq!(report.pids[&0x110].first_pts().map(|p| p % WRAP), sound.first().copied());
         assert!(report.pids[&0x100].pes[0].random_access);
+        let mut shown = pts(&report, 0x100);
+        shown.sort_unstable();
+        assert!(shown.windows(2).all(|w| w[1] - w[0] == 3600), "a picture is missing");
         for _ in 0..5 {
             let from = random.below(plan.total_bytes());
             let to = from + random.below(plan.total_bytes() - from + 1);

@@ -499,10 +499,16 @@ async fn addresses_reach_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_holds_little() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     // Objects of 7.5 MB: more than the sockets' buffers take.
     let bed = Bed::with_sample_bytes(50_000).await;
-    let path = format!("archive-{}-180.mp4", bed.from);
+    for format in ["mp4", "ts"] {
+        slow_client(&bed, &format!("archive-{}-180.{format}", bed.from)).await;
+    }
+}
+
+async fn slow_client(bed: &Bed, path: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    bed.store.taken();
     let mut tcp = tokio::net::TcpStream::connect(bed.address).await.unwrap();
     let request = format!("GET /demo/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();

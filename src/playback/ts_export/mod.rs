@@ -6,7 +6,7 @@
 //! gives the same file. Never: I/O, a clock, payload to know a length.
 //!
 //! TS has no edit list. So the picture begins at the last sync sample at or before the window's start, and the sound
-//! with it; both end with the last that begins before the window's end. Where the media clock breaks, the piece
+//! with it; both end with the last that begins before the window's end, and pictures that this one needs. Where the media clock breaks, the piece
 //! behind the break says so on all its PIDs.
 //!
 //! How a caller makes one: rows of the window, their init segments, [`TsExportBuilder::add`] for each row with its

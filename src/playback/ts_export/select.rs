@@ -78,6 +78,23 @@ fn shown<'a>(part: &TrackPart, table: &'a SampleTable) -> impl Iterator<Item = (
     })
 }
 
+/// How many samples are taken, in decoding order: all that are shown before `end`, what these need, and what is shown
+/// between the two, so that no picture is missing before the last.
+fn end_of(part: &TrackPart, table: &SampleTable, end: i64) -> usize {
+    let before = |limit: i64| {
+        shown(part, table).enumerate().filter(|(_, s)| s.0 < limit).last().map_or(0, |(number, _)| number + 1)
+    };
+    let mut count = before(end);
+    while let Some(latest) = shown(part, table).take(count).map(|s| s.0).max() {
+        let more = before(latest);
+        if more <= count {
+            break;
+        }
+        count = more;
+    }
+    count
+}
+
 /// Chooses samples of a segment that is taken from `start` to the media time `end`.
 pub(super) fn select(with: &SegmentWithTables, tracks: Option<&[TrackId]>, start: Start, end: Ticks) -> Selection {
     let mut selection = Selection::default();
@@ -112,8 +129,7 @@ pub(super) fn select(with: &SegmentWithTables, tracks: Option<&[TrackId]>, start
             Some(from) if lead.is_some() => shown(part, table).take_while(|s| s.0 < from).count(),
             Some(from) => shown(part, table).take_while(|s| s.1 <= from).count(),
         };
-        // In decoding order, up to and with the last that is shown before the end.
-        let upto = shown(part, table).enumerate().filter(|(_, s)| s.0 < end.0).last().map_or(0, |(n, _)| n + 1);
+        let upto = end_of(part, table, end.0);
         let count = upto.saturating_sub(skip) as u32;
         selection.video |= video && count > 0;
         selection.chosen.push(Chosen { ordinal, skip: if count == 0 { 0 } else { skip as u32 }, count });
