@@ -97,7 +97,7 @@ window.playCase = async ({ player, url, steps }) => {
     media = await (player === 'hls.js' ? withHls : withShaka)(url, video, notes);
     await video.play().catch((e) => notes.warnings.push(`play: ${e.message}`));
     for (const step of steps) {
-      const result = { samples: [], sought: null };
+      const result = { samples: [], sought: null, at_ms: 0 };
       if (step.seekUtcMs !== undefined || step.seekMedia !== undefined) {
         const to = step.seekMedia ?? media.mediaTime(step.seekUtcMs);
         if (to === null) {
@@ -111,6 +111,7 @@ window.playCase = async ({ player, url, steps }) => {
       }
       // Pictures from before the step are none of its own.
       samples = [];
+      result.at_ms = Date.now();
       const end = performance.now() + step.seconds * 1000;
       while (performance.now() < end && notes.fatal.length === 0) {
         await sleep(100);
@@ -119,7 +120,7 @@ window.playCase = async ({ player, url, steps }) => {
         if (step.samples !== undefined && samples.length >= step.samples) break;
         if (video.ended) break;
       }
-      result.samples = samples;
+      result.samples = samples.slice();
       notes.steps.push(result);
       if (notes.fatal.length) break;
     }

@@ -15,14 +15,16 @@ const files = {
   '/hls.js': 'node_modules/hls.js/dist/hls.js',
   '/shaka.js': 'node_modules/shaka-player/dist/shaka-player.compiled.js',
 };
-const html = '<!doctype html><meta charset="utf-8"><title>players</title><body></body>'
+const siteHtml = '<!doctype html><meta charset="utf-8"><link rel="icon" href="data:,"><title>players</title><body>';
+const html = '<!doctype html><meta charset="utf-8"><title>player</title><body></body>'
   + '<script src="/hls.js"></script><script src="/shaka.js"></script><script src="/page.js"></script>';
 
 // Of another origin than the node's: so the players meet CORS as on a real site.
 const server = createServer(async (request, response) => {
   const file = files[request.url];
-  if (request.url === '/') {
-    response.writeHead(200, { 'content-type': 'text/html' }).end(html);
+  if (request.url === '/' || request.url === '/player') {
+    const body = request.url === '/' ? siteHtml : html;
+    response.writeHead(200, { 'content-type': 'text/html' }).end(body);
   } else if (file) {
     response.writeHead(200, { 'content-type': 'text/javascript' }).end(await readFile(join(here, file)));
   } else {
@@ -46,23 +48,43 @@ const context = await chromium.launchPersistentContext(profile, {
   ],
 });
 
+// One page for all, each case in a frame of its own: a page that is not in front would show one picture a second.
+const page = await context.newPage();
+await page.goto(site);
+const failures = new Map();
+const failed = (request, what) => {
+  const noted = failures.get(request.frame());
+  // Players give up requests when they seek; and the browser's icon is nobody's.
+  if (noted && !what.includes('ERR_ABORTED')) noted.push(`${what} ${request.url()}`);
+};
+page.on('requestfailed', (r) => failed(r, r.failure()?.errorText ?? 'failed'));
+page.on('response', (r) => { if (r.status() >= 400) failed(r.request(), String(r.status())); });
+
 async function run(one) {
-  const page = await context.newPage();
   const requests = [];
-  page.on('requestfailed', (r) => requests.push(`${r.failure()?.errorText} ${r.url()}`));
-  page.on('response', (r) => { if (r.status() >= 400) requests.push(`${r.status()} ${r.url()}`); });
+  const name = `case${one.id}`;
+  const url = one.url.replace('{delay}', () => String(Math.floor(Date.now() / 1000) - one.delayFrom));
+  let frame = null;
   try {
-    await page.goto(site);
+    await page.evaluate((id) => {
+      const element = document.createElement('iframe');
+      Object.assign(element, { id, name: id, src: '/player', width: 340, height: 210 });
+      document.body.append(element);
+      return new Promise((resolve) => { element.onload = resolve; });
+    }, name);
+    frame = page.frame({ name });
+    failures.set(frame, requests);
     const limit = one.steps.reduce((sum, s) => sum + s.seconds + 12, 20) * 1000;
     const notes = await Promise.race([
-      page.evaluate((c) => window.playCase(c), one),
+      frame.evaluate((c) => window.playCase(c), { ...one, url }),
       new Promise((_, reject) => { setTimeout(() => reject(new Error('no end in time')), limit).unref(); }),
     ]);
-    return { id: one.id, ...notes, requests };
+    return { id: one.id, url, ...notes, requests };
   } catch (e) {
-    return { id: one.id, fatal: [`page: ${e.message}`], warnings: [], steps: [], state: null, requests };
+    return { id: one.id, url, fatal: [`page: ${e.message}`], warnings: [], steps: [], state: null, requests };
   } finally {
-    await page.close().catch(() => {});
+    failures.delete(frame);
+    await page.evaluate((id) => document.getElementById(id)?.remove(), name).catch(() => {});
   }
 }
 

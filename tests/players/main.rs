@@ -8,16 +8,81 @@
 #[path = "../e2e/node.rs"]
 mod node;
 
+mod browser;
+mod cases;
 mod clip;
+mod expect;
+mod native;
+mod process;
 mod recording;
+mod vlc;
 
-use std::time::Duration;
+use browser::Player;
+use cases::{Case, Container, FORMS};
+use recording::Recording;
+
+/// One line of the table of results.
+struct Outcome {
+    player: &'static str,
+    case: Case,
+    result: Result<(), String>,
+}
+
+async fn native(recording: &Recording, containers: &[Container]) -> Vec<Outcome> {
+    let mut outcomes = Vec::new();
+    for &container in containers {
+        for form in FORMS {
+            let case = Case::new(recording, form, container);
+            let result = native::ffmpeg(&case).await;
+            outcomes.push(Outcome { player: "ffmpeg", case, result });
+            let case = Case::new(recording, form, container);
+            let result = native::gstreamer(&case).await;
+            outcomes.push(Outcome { player: "GStreamer", case, result });
+            let case = Case::new(recording, form, container);
+            let result = vlc::play(&case).await;
+            outcomes.push(Outcome { player: "VLC", case, result });
+        }
+    }
+    outcomes
+}
+
+async fn in_browser(recording: &Recording, containers: &[Container]) -> Vec<Outcome> {
+    let mut cases = Vec::new();
+    for &container in containers {
+        for player in [Player::HlsJs, Player::Shaka] {
+            cases.extend(FORMS.map(|form| (player, Case::new(recording, form, container))));
+        }
+    }
+    let results = browser::play(recording, &cases).await;
+    let named = cases.into_iter().zip(results);
+    named.map(|((player, case), result)| Outcome { player: player.name(), case, result }).collect()
+}
+
+fn report(outcomes: &[Outcome]) {
+    let mut faults = Vec::new();
+    for Outcome { player, case, result } in outcomes {
+        let word = if result.is_ok() { "plays" } else { "FAILS" };
+        println!("{player:<10} {word} {:?} {:?}", case.container, case.form);
+        if let Err(fault) = result {
+            faults.push(format!("{player} {case}\n    {fault}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} of {} fail:\n{}", faults.len(), outcomes.len(), faults.join("\n"));
+}
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hold() {
-    let recording = recording::Recording::start().await;
+async fn every_player_plays_every_form() {
+    let recording = Recording::start().await;
     println!("{} t0={} live={}", recording.base(), recording.zero, recording.live_from);
     std::fs::write("/tmp/players-base", format!("{} {} {}", recording.base(), recording.zero, recording.live_from))
         .unwrap();
-    tokio::time::sleep(Duration::from_secs(900)).await;
+    recording.wait_for_live(14).await;
+    let containers = [Container::Fmp4];
+    let t = std::time::Instant::now();
+    let mut outcomes = native(&recording, &containers).await;
+    println!("native {:?}", t.elapsed());
+    outcomes.extend(in_browser(&recording, &containers).await);
+    println!("all {:?}", t.elapsed());
+    if std::env::var("HOLD").is_ok() { for o in &outcomes { println!("{} {} {:?}", o.player, o.case, o.result); } tokio::time::sleep(std::time::Duration::from_secs(240)).await; }
+    report(&outcomes);
 }

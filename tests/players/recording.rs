@@ -92,6 +92,11 @@ impl Recording {
         Self { node, _clips: clips, zero, live_from }
     }
 
+    /// Waits until so many seconds are on air.
+    pub async fn wait_for_live(&self, seconds: i64) {
+        wait_until_recorded(&self.node, self.live_from, self.live_from + seconds).await;
+    }
+
     /// Address of the node.
     pub fn base(&self) -> String {
         self.node.base()
