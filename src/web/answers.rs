@@ -1,7 +1,8 @@
 //! From a request to its answer: the URL grammar decides which.
 
+use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist};
+use super::{Node, export, health, media, playlist, preview};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -82,16 +83,13 @@ fn kind_of(target: &Target) -> &'static str {
         Target::TsStream { .. } => "ts_stream",
         Target::Preview { .. } => "preview",
         Target::RecordingStatus { .. } | Target::Ranges(_) | Target::MediaInfo => "json",
-        Target::Segment { .. } => "segment",
-        Target::Init { .. } => "init",
+        Target::Segment { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } => "segment",
+        Target::Init { .. } | Target::InitMuxed { .. } => "init",
     }
 }
 
 fn parse(uri: &Uri) -> Result<Request, Problem> {
-    let path = percent_encoding::percent_decode_str(uri.path())
-        .decode_utf8()
-        .map_err(|_| Problem::bad_request("The address is not UTF-8."))?;
-    url::parse(&path, uri.query()).map_err(|error| match error {
+    url::parse(uri.path(), uri.query()).map_err(|error| match error {
         UrlError::NotFound => Problem::not_found("There is nothing at this address."),
         UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
@@ -117,18 +115,29 @@ async fn dispatch(
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
-        Target::Export { .. } | Target::TsStream { .. } | Target::Preview { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS or previews yet; ask for .fmp4.m3u8 or .mp4."))
+        Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
+        Target::Export { .. }
+        | Target::TsStream { .. }
+        | Target::SegmentTs { .. }
+        | Target::SegmentMuxed { .. }
+        | Target::InitMuxed { .. } => {
+            Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
 }
 
+/// Says how old an answer is (RFC 9111 5.1), where it is older than it would be with the index in reach.
+pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
+    if age.as_secs() > 0 {
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    response
+}
+
 /// A text with a tag of its content, or 304 where the asker has it.
 pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(body.as_bytes());
-    // Weak: the bytes on the wire may be compressed.
-    let etag = format!("W/\"{}\"", hex::encode(&digest[..12]));
+    // Weak: the bytes on the wire may be compressed. Equal on every node.
+    let etag = format!("W/\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(body.as_bytes()));
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     media::insert(out, header::ETAG, &etag);
@@ -162,7 +171,7 @@ async fn recording_status(
 ) -> Result<Response<Body>, Problem> {
     let all = everything();
     let window = UtcRange::new(from.unwrap_or(all.start), to.unwrap_or(all.end));
-    let found = node.index.ranges(stream, window, timeline::JOIN_TOLERANCE_US, MOST_RANGES).await?;
+    let found = node.rows.ranges(stream, window, timeline::JOIN_TOLERANCE_US, MOST_RANGES).await?;
     if found.is_empty() {
         known(node, stream).await?;
     }
@@ -180,7 +189,7 @@ async fn ranges(
     let start = target.cursor.max(target.opened_at_gte).unwrap_or(all.start);
     let window = UtcRange::new(start, target.closed_at_lte.unwrap_or(all.end));
     let tolerance_us = target.resolution_us.unwrap_or(0).max(timeline::JOIN_TOLERANCE_US);
-    let mut found = node.index.ranges(stream, window, tolerance_us, target.limit + 1).await?;
+    let mut found = node.rows.ranges(stream, window, tolerance_us, target.limit + 1).await?;
     // A page begins where the one before said; what reaches into it from before was on that page.
     if let Some(cursor) = target.cursor {
         found.retain(|r| r.start >= cursor);
@@ -192,26 +201,24 @@ async fn ranges(
 }
 
 async fn media_info(node: &Node, headers: &HeaderMap, stream: &StreamName) -> Result<Response<Body>, Problem> {
-    known(node, stream).await?;
-    let newest = node.index.newest(stream, UtcUs(i64::MAX), INFO_SEGMENTS).await?;
-    let inits = node.index.inits(stream, &init_hashes(&newest)).await?;
-    let uncarried = node.index.uncarried(stream).await?;
-    let extent = node.index.extent(stream).await?.map(|e| UtcRange::new(e.first_start, e.live_edge));
-    let body = json::media_info(stream, &summarize(newest.iter(), &inits), &uncarried, extent);
+    let extent = known(node, stream).await?.extent;
+    let newest = node.rows.newest(stream, &extent, extent.live_edge, INFO_SEGMENTS).await?.view;
+    let inits = node.rows.inits(stream, &init_hashes(newest.segments())).await?;
+    let uncarried = node.rows.uncarried(stream).await?;
+    let recorded = UtcRange::new(extent.first_start, extent.live_edge);
+    let body = json::media_info(stream, &summarize(newest.segments(), &inits), &uncarried, Some(recorded));
     Ok(text(headers, body, JSON, &JSON_CACHE))
 }
 
-/// 404 for a stream of which nothing is known.
-async fn known(node: &Node, stream: &StreamName) -> Result<(), Problem> {
-    if node.index.extent(stream).await?.is_none() {
-        return Err(Problem::not_found("There is no such stream, or nothing of it is recorded."));
-    }
-    Ok(())
+/// What is recorded; 404 for a stream of which nothing is known.
+async fn known(node: &Node, stream: &StreamName) -> Result<Known, Problem> {
+    let missing = || Problem::not_found("There is no such stream, or nothing of it is recorded.");
+    node.recorded(stream).await?.ok_or_else(missing)
 }
 
 /// The init segments that `segments` name, each once.
-pub fn init_hashes(segments: &[Segment]) -> Vec<crate::media::InitHash> {
-    let mut hashes: Vec<_> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.init)).collect();
+pub fn init_hashes<'a>(segments: impl Iterator<Item = &'a Segment>) -> Vec<crate::media::InitHash> {
+    let mut hashes: Vec<_> = segments.flat_map(|s| s.tracks.iter().map(|p| p.init)).collect();
     hashes.sort_unstable();
     hashes.dedup();
     hashes
