@@ -52,7 +52,7 @@ pub const FORMS: [Form; 7] = [
 ];
 
 /// Most seconds between the present and what a live player shows first.
-const LIVE_DELAY: i64 = 22;
+const LIVE_DELAY: i64 = 30;
 
 /// One URL.
 #[derive(Debug, Clone)]
