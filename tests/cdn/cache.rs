@@ -25,7 +25,7 @@ pub struct Request {
 
 impl Request {
     /// Whether a node was asked.
-    pub fn from_origin(&self) -> bool {
+    pub fn asked_a_node(&self) -> bool {
         self.origin != "-" && !self.origin.is_empty()
     }
 }

@@ -29,7 +29,7 @@ async fn each_media_object_is_fetched_from_the_nodes_once() {
     let watched = viewers::watch(&cache.base(), &origin).await;
     let log = cache.requests();
     let mut fetched: BTreeMap<&str, u32> = BTreeMap::new();
-    for request in log.iter().filter(|r| r.from_origin() && is_media(&r.path)) {
+    for request in log.iter().filter(|r| r.asked_a_node() && is_media(&r.path)) {
         *fetched.entry(request.path.split('?').next().unwrap_or_default()).or_default() += 1;
     }
     let twice: Vec<_> = fetched.iter().filter(|(_, times)| **times != 1).take(5).collect();
@@ -58,7 +58,7 @@ fn print_figures(log: &[cache::Request], watched: &[Watched]) {
     for mode in Mode::ALL {
         // The form stands in the playlists' paths; media is common to all, and counted below.
         let own: Vec<_> = log.iter().filter(|r| !is_media(&r.path) && Mode::of(&r.path) == mode).collect();
-        let to_nodes = own.iter().filter(|r| r.from_origin()).count();
+        let to_nodes = own.iter().filter(|r| r.asked_a_node()).count();
         let viewers = watched.iter().filter(|w| w.mode == mode).count();
         println!(
             "{:<10} {viewers:>7}  {:>14.1}  {:>8}  {to_nodes:>12}  {:.3} (playlists)",
@@ -70,15 +70,22 @@ fn print_figures(log: &[cache::Request], watched: &[Watched]) {
         all = (all.0 + viewers, all.1 + minutes(mode), all.2 + own.len(), all.3 + to_nodes);
     }
     let media: Vec<_> = log.iter().filter(|r| is_media(&r.path)).collect();
-    let to_nodes = media.iter().filter(|r| r.from_origin()).count();
+    let to_nodes = media.iter().filter(|r| r.asked_a_node()).count();
     println!(
         "{:<10} {:>7}  {:>14.1}  {:>8}  {to_nodes:>12}  {:.3}",
-        "media", all.0, all.1, media.len(), to_nodes as f64 / all.1
+        "media",
+        all.0,
+        all.1,
+        media.len(),
+        to_nodes as f64 / all.1
     );
     let (requests, to_nodes) = (all.2 + media.len(), all.3 + to_nodes);
     println!(
         "{:<10} {:>7}  {:>14.1}  {requests:>8}  {to_nodes:>12}  {:.3}",
-        "all", all.0, all.1, to_nodes as f64 / all.1
+        "all",
+        all.0,
+        all.1,
+        to_nodes as f64 / all.1
     );
 }
 
@@ -93,7 +100,7 @@ async fn check_tokens_and_errors(cache: &Cache, origin: &Origin) {
     }
     let part = cache.get_with(&format!("{segment}?token=three"), &[("range", "bytes=10-19")]).await;
     assert_eq!((part.status().as_u16(), part.bytes().await.unwrap().len()), (206, 10));
-    let asked: Vec<_> = cache.requests().into_iter().skip(before).filter(cache::Request::from_origin).collect();
+    let asked: Vec<_> = cache.requests().into_iter().skip(before).filter(cache::Request::asked_a_node).collect();
     assert!(asked.len() <= 1, "a token cost a request: {asked:?}");
 
     let list = format!("/{}/tracks-v1/archive-{}-60.fmp4.m3u8", origin::STREAM, origin.from + 60);

@@ -137,8 +137,12 @@ impl Origin {
                 }
             }
         }
-        let growing =
-            [format!("archive-{}-now", self.from + 3000), "timeshift_rel-900".into(), "rewind-600".into(), "index".into()];
+        let growing = [
+            format!("archive-{}-now", self.from + 3000),
+            "timeshift_rel-900".into(),
+            "rewind-600".into(),
+            "index".into(),
+        ];
         for form in growing {
             let path = format!("/{STREAM}/tracks-v1/{form}.fmp4.m3u8");
             let cached = reqwest::get(format!("{cache}{path}")).await.expect("an answer").text().await.expect("a text");
@@ -147,7 +151,10 @@ impl Origin {
                 let (a, b) = (numbered(&first), numbered(other));
                 let common = a.iter().filter(|(number, _)| b.contains_key(number)).count();
                 assert!(common >= 3, "{path}: nothing in common:\n{first}\n{other}");
-                assert!(a.iter().all(|(number, uri)| b.get(number).is_none_or(|u| u == uri)), "{path}:\n{first}\n{other}");
+                assert!(
+                    a.iter().all(|(number, uri)| b.get(number).is_none_or(|u| u == uri)),
+                    "{path}:\n{first}\n{other}"
+                );
             }
         }
     }

@@ -38,18 +38,20 @@ pub enum Form {
     TimeshiftRel,
     /// `rewind-N`
     Rewind,
+    /// `timeshift_abs/T`: endless MPEG-TS, from before the gap.
+    StreamAbs,
+    /// `timeshift_rel/N`: the same, from before the change of codec.
+    StreamRel,
+    /// `archive-F-D.ts` with a gap and the changes inside.
+    ExportTs,
 }
 
 /// All forms.
-pub const FORMS: [Form; 7] = [
-    Form::ArchiveGap,
-    Form::ArchiveCodec,
-    Form::Live,
-    Form::Now,
-    Form::TimeshiftAbs,
-    Form::TimeshiftRel,
-    Form::Rewind,
-];
+pub const FORMS: [Form; 7] =
+    [Form::ArchiveGap, Form::ArchiveCodec, Form::Live, Form::Now, Form::TimeshiftAbs, Form::TimeshiftRel, Form::Rewind];
+
+/// Forms that are MPEG-TS without a playlist, for players that are no browsers.
+pub const STREAM_FORMS: [Form; 3] = [Form::StreamAbs, Form::StreamRel, Form::ExportTs];
 
 /// Most seconds between the present and what a live player shows first.
 const LIVE_DELAY: i64 = 30;
@@ -87,7 +89,12 @@ impl Case {
         let (path, first, last, seams) = match form {
             Form::ArchiveGap => {
                 let from = 50 * FPS;
-                (format!("archive-{}-60", second(from)), Some(from..from + 1), Some(110 * FPS - 1), vec![AFTER_GAP.start])
+                (
+                    format!("archive-{}-60", second(from)),
+                    Some(from..from + 1),
+                    Some(110 * FPS - 1),
+                    vec![AFTER_GAP.start],
+                )
             }
             Form::ArchiveCodec => {
                 let from = 110 * FPS;
@@ -111,9 +118,25 @@ impl Case {
                 let first = OTHER_CODEC.start - 10 * FPS..at;
                 ("timeshift_rel-{delay}".to_owned(), Some(first), None, vec![OTHER_CODEC.start])
             }
+            Form::StreamAbs => {
+                let at = BEFORE_GAP.end - 3 * FPS;
+                (format!("timeshift_abs/{}", second(at)), Some(at - 3 * FPS..at + FPS), None, vec![AFTER_GAP.start])
+            }
+            Form::StreamRel => {
+                let at = OTHER_CODEC.start - 3 * FPS;
+                delay_from = second(at);
+                let first = at - 4 * FPS..at + 2 * FPS;
+                ("timeshift_rel/{delay}".to_owned(), Some(first), None, vec![OTHER_CODEC.start])
+            }
+            Form::ExportTs => {
+                let from = 50 * FPS;
+                let seams = vec![AFTER_GAP.start, LARGER.start, OTHER_CODEC.start];
+                (format!("archive-{}-100.ts", second(from)), Some(from..from + 1), Some(150 * FPS - 1), seams)
+            }
             Form::Rewind => ("rewind-900".to_owned(), None, None, vec![]),
         };
-        let url = format!("{}/{STREAM}/{path}{}", recording.base(), container.extension());
+        let extension = if STREAM_FORMS.contains(&form) { "" } else { container.extension() };
+        let url = format!("{}/{STREAM}/{path}{extension}", recording.base());
         Self { form, container, url, delay_from, zero: recording.zero, first, last, seams }
     }
 

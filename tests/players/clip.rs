@@ -8,8 +8,7 @@ use tokio::process::Command;
 
 /// Frames a second of every clip.
 pub const FPS: i64 = 25;
-/// Microseconds of one frame.
-pub const FRAME_US: i64 = 1_000_000 / FPS;
+
 /// Boxes side by side in a row. Two rows: the number, and below it the number with every bit turned over.
 const BITS: usize = 16;
 const DARK: u8 = 30;

@@ -25,6 +25,9 @@ fn every_picture(case: &Case) -> Expected {
     let least = match case.form {
         Form::ArchiveGap => 20 * FPS as usize,
         Form::ArchiveCodec => 40 * FPS as usize,
+        Form::ExportTs => 60 * FPS as usize,
+        // Sent in real time.
+        Form::StreamAbs | Form::StreamRel => 6 * FPS as usize,
         _ => PICTURES,
     };
     Expected { first: case.first_now(), least, most_missing: 0, last: case.last, seams: case.seams.clone() }
@@ -51,7 +54,8 @@ async fn ffmpeg_frames(options: &str, url: &str, count: Option<usize>) -> Result
 pub async fn ffmpeg(case: &Case) -> Result<(), String> {
     let mut expected = every_picture(case);
     let (options, count) = match case.form {
-        Form::ArchiveGap | Form::ArchiveCodec => ("", None),
+        Form::ArchiveGap | Form::ArchiveCodec | Form::ExportTs => ("", None),
+        Form::StreamAbs | Form::StreamRel => ("", Some(expected.least)),
         Form::Now => ("-prefer_x_start 1", Some(PICTURES)),
         Form::TimeshiftAbs | Form::TimeshiftRel => ("-live_start_index 0", Some(PICTURES)),
         Form::Live | Form::Rewind => ("", Some(4 * FPS as usize)),
@@ -77,11 +81,14 @@ pub async fn ffmpeg(case: &Case) -> Result<(), String> {
     }
     expected.check(&ffmpeg_frames(options, &case.url(), count).await?)?;
     if case.form == Form::ArchiveGap {
+        ffprobe(case).await?;
+    }
+    // In fMP4 HLS, its own included, ffmpeg 5.1 finds no picture after a seek. See docs/players.md.
+    if case.form == Form::ArchiveGap && case.container == Container::Ts {
         let sought = ffmpeg_frames("-ss 5", &case.url(), Some(25)).await?;
         let at = expected.first.start + 5 * FPS;
         let slack = Expected { first: at - 3..at + 4, least: 25, most_missing: 0, last: None, seams: vec![] };
         slack.check(&sought).map_err(|e| format!("after a seek of 5 s: {e}"))?;
-        ffprobe(case).await?;
     }
     Ok(())
 }
