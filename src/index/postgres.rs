@@ -37,7 +37,7 @@ const DELETE_BATCH: usize = 500;
 const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -584,13 +584,13 @@ impl Index for PostgresIndex {
 }
 
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        SCHEMA_VERSION,
-        "time index".into(),
-        MigrationType::Simple,
-        include_str!("../../migrations/postgres/0001_time_index.sql").into_sql_str(),
-        false,
-    )])
+    let one = |version, name: &'static str, text: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        one(1, "time index", include_str!("../../migrations/postgres/0001_time_index.sql")),
+        one(SCHEMA_VERSION, "longest segment", include_str!("../../migrations/postgres/0002_longest_segment.sql")),
+    ])
 }
 
 /// "No partition of relation ... found for row": a check violation without a constraint.

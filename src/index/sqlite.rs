@@ -38,7 +38,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
@@ -405,13 +405,13 @@ fn path_of(url: &str) -> Result<PathBuf> {
 }
 
 fn migrations() -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        SCHEMA_VERSION,
-        "time index".into(),
-        MigrationType::Simple,
-        include_str!("../../migrations/sqlite/0001_time_index.sql").into_sql_str(),
-        false,
-    )])
+    let one = |version, name: &'static str, text: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        one(1, "time index", include_str!("../../migrations/sqlite/0001_time_index.sql")),
+        one(SCHEMA_VERSION, "longest segment", include_str!("../../migrations/sqlite/0002_longest_segment.sql")),
+    ])
 }
 
 async fn stream_row(conn: &mut SqliteConnection, stream: &StreamName) -> Result<Option<StreamRow>> {
@@ -489,6 +489,7 @@ async fn write_stream(conn: &mut SqliteConnection, stream: &str, state: &StreamR
         .bind(state.tail.end.map(|t| t.0))
         .bind(state.extent.map(|e| e.first_start.0))
         .bind(state.extent.map(|e| e.live_edge.0))
+        .bind(state.longest_us)
         .execute(conn)
         .await
         .map(|_| ())
@@ -511,7 +512,7 @@ async fn look_for_extent(
     let last = moment(conn, sql::LAST_START, stream, first, high).await?.unwrap_or(first);
     // Whatever ends last starts less than a segment's length before the last start.
     let edge = moment(conn, sql::LAST_END, stream, last.saturating_sub(LONGEST_SEGMENT_US), high).await?;
-    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
+    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge), ..bounds }))
 }
 
 async fn moment(

@@ -7,13 +7,13 @@
 //! What a segment's lines say depends on the segment alone. So they are written once for a block of rows, and a
 //! window is a head, a slice of each block, and the tags where something changes. Most windows change nowhere.
 
+use super::hls::Container;
 use super::hls::links::{Links, MediaUri, Present};
 use super::hls::media::{self, Listed, Listing};
-use super::hls::{self, Container, PlainHls};
-use super::plan::{Link, MAX_LOST, link, longest_us, target_seconds};
-use super::url::{Form, Layout, MAX_MUXED, PlaylistTarget, Request, Shift, TrackSelector};
+use super::plan::{Link, MAX_LOST, link};
+use super::url::{Form, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
 use super::view::{Block, View};
-use super::window::{Limits, Mode, Rows, Window};
+use super::window::{Mode, Rows, Window, target_seconds};
 use crate::manifest::hls::{DateText, MediaPlaylist, push_map};
 use crate::media::{Segment, TrackId, UtcUs};
 use std::ops::Range;
@@ -22,26 +22,11 @@ use std::sync::{Arc, PoisonError, RwLock};
 /// What makes the lines of a segment differ between two playlists, apart from the carried query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Style {
-    /// Ascending.
+    /// Ascending, at least one.
     tracks: Vec<TrackId>,
     container: Container,
     /// Stands before `segment/`.
     media_base: String,
-}
-
-impl Style {
-    fn listing(&self) -> Listing<'_> {
-        let as_what = match self.container {
-            Container::Ts => Listed::Ts,
-            Container::Fmp4 => Listed::Fmp4,
-        };
-        Listing { tracks: &self.tracks, as_what }
-    }
-
-    /// What a row has of the tracks.
-    fn present<'a>(&'a self, segment: &'a Segment) -> Present<'a> {
-        Present { segment, wanted: &self.tracks }
-    }
 }
 
 /// The lines of all rows of a block in one style.
@@ -86,6 +71,13 @@ impl Renderings {
     }
 }
 
+impl Style {
+    fn listing(&self) -> Listing<'_> {
+        let as_what = if self.container == Container::Ts { Listed::Ts } else { Listed::Fmp4 };
+        Listing { tracks: &self.tracks, as_what }
+    }
+}
+
 impl Rendered {
     fn new(style: &Style, block: &Block) -> Self {
         let carried = super::url::CarriedQuery::default();
@@ -99,18 +91,20 @@ impl Rendered {
             unsynced: Vec::new(),
         };
         let mut dates = DateText::default();
+        let listing = style.listing();
         let mut before: Option<&Segment> = None;
         for (n, segment) in (0u32..).zip(rows) {
-            if before.is_none_or(|b| !follows(b, segment, &style.listing(), &links)) {
+            let present = Present { segment, wanted: &style.tracks };
+            if before.is_none_or(|b| !follows(b, segment, &listing, &links)) {
                 new.breaks.push(n);
             }
-            if style.present(segment).parts().next().is_none() {
+            if present.parts().next().is_none() {
                 new.odd.push(n);
             }
-            if style.present(segment).parts().any(|p| !p.starts_with_sync) {
+            if present.parts().any(|p| !p.starts_with_sync) {
                 new.unsynced.push(n);
             }
-            style.listing().segment(segment, &links).write_lines(&mut new.text, &mut dates);
+            listing.segment(segment, &links).write_lines(&mut new.text, &mut dates);
             // A block has some ten thousand rows at most.
             new.ends.push(u32::try_from(new.text.len()).unwrap_or(u32::MAX));
             before = Some(segment);
@@ -127,14 +121,10 @@ impl Rendered {
 }
 
 /// Whether nothing stands between the lines of the two.
-fn follows<'a>(before: &'a Segment, after: &'a Segment, listing: &Listing<'a>, links: &'a Links<'a>) -> bool {
+fn follows(before: &Segment, after: &Segment, listing: &Listing<'_>, links: &Links<'_>) -> bool {
     after.id.sequence == before.id.sequence.wrapping_add(1)
         && after.discontinuity == before.discontinuity
-        && map_of(before, listing, links) == map_of(after, listing, links)
-}
-
-fn map_of<'a>(segment: &'a Segment, listing: &Listing<'a>, links: &'a Links<'a>) -> Option<MediaUri<'a>> {
-    listing.map(segment).map(|what| MediaUri { links, what })
+        && listing.map(before, links) == listing.map(after, links)
 }
 
 /// Whether any of the ascending `numbers` lies in `rows`.
@@ -154,27 +144,22 @@ struct Piece<'a> {
 pub fn media_playlist(
     request: &Request,
     target: &PlaylistTarget,
-    plain: PlainHls,
     window: &Window,
     view: &View,
-    limits: &Limits,
     media_base_url: Option<&str>,
 ) -> Option<String> {
-    let container = hls::named_container(target, plain)?;
-    let tracks = tracks_of(target, container, view)?;
-    let can_skip = media::can_skip(window.mode);
-    if request.delta && can_skip {
-        // A few lines, other ones at each reload.
-        return None;
-    }
+    let (tracks, container) = listed_in(target)?;
     let whole = matches!(window.rows, Rows::Overlapping(_)) && window.listed_until == UtcUs(i64::MAX);
-    if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) {
+    let can_skip = media::can_skip(window.mode);
+    if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) || can_skip && request.delta {
         return None;
     }
     let links = Links::new(request, media_base_url);
     let style = Style { tracks, container, media_base: links.media_base.clone() };
+    // Nobody reloads it who saw it grow.
+    let closed = matches!(window.mode, Mode::Vod { fresh: false, .. });
     let mut pieces = Vec::with_capacity(view.pieces().len());
-    let mut independent = matches!(window.mode, Mode::Vod { fresh: false, .. });
+    let mut independent = closed;
     let mut longest = 0;
     let mut bytes = 512;
     for (block, rows) in view.pieces() {
@@ -188,29 +173,26 @@ pub fn media_playlist(
         pieces.push(Piece { block, rows: rows.clone(), rendered });
     }
     let first = view.segments().next()?;
-    let mut target_duration_seconds = target_seconds(longest, limits);
-    if target_duration_seconds > limits.target_seconds {
-        // Some segment of the hour is long; whether one of the window is?
-        target_duration_seconds = target_seconds(view.segments().map(longest_us).max()?, limits);
+    let target_duration_seconds = window.target_seconds;
+    if target_seconds(longest, 1) > target_duration_seconds {
+        return None;
     }
     let (playlist_type, ended) = media::kind(window.mode);
     let listing = style.listing();
     let head: MediaPlaylist<MediaUri<'_>> = MediaPlaylist {
-        version: media::version(listing.as_what, false),
+        version: if container == Container::Ts { media::VERSION_TS } else { media::VERSION_FMP4 },
         target_duration_seconds,
         media_sequence: first.id.sequence,
         discontinuity_sequence: first.discontinuity,
         playlist_type,
         independent_segments: independent,
         i_frames_only: false,
-        start: media::start(window, first, listing.tracks),
-        can_skip_until_seconds: can_skip.then(|| media::boundary_seconds(target_duration_seconds)),
+        start: media::start(window, first, &style.tracks),
+        can_skip_until_seconds: can_skip.then(|| media::skip_boundary_seconds(target_duration_seconds)),
         skipped_segments: 0,
         segments: Vec::new(),
         ended,
     };
-    // Of what is still reloaded the numbers stay.
-    let settled = matches!(window.mode, Mode::Vod { fresh: false, .. });
     if !links.carried.is_empty() {
         bytes += view.len() * (links.carried.as_str().len() + 1);
     }
@@ -230,7 +212,7 @@ pub fn media_playlist(
             if row > piece.rows.start {
                 before = piece.block.segments().get(row - 1);
             }
-            push_break(&mut out, before, segment, settled, &listing, &links)?;
+            push_break(&mut out, before, segment, &listing, closed, &links)?;
         }
         push_lines(&mut out, piece, from..piece.rows.end, &links);
         before = piece.block.segments().get(piece.rows.end.checked_sub(1)?);
@@ -241,37 +223,24 @@ pub fn media_playlist(
     Some(out)
 }
 
-/// The tracks that are in the one playlist a target means, ascending; `None` where it means more than one.
-fn tracks_of(target: &PlaylistTarget, container: Container, view: &View) -> Option<Vec<TrackId>> {
-    if matches!(target.form, Form::Timeshift(Shift::TunedInAt(_))) {
+/// The tracks that a target names for a playlist of its own, and their container.
+fn listed_in(target: &PlaylistTarget) -> Option<(Vec<TrackId>, Container)> {
+    let chosen = target.tracks.as_ref()?.selectors();
+    let container = match target.format {
+        PlaylistFormat::HlsFmp4 if chosen.len() == 1 => Container::Fmp4,
+        PlaylistFormat::HlsTs if chosen.len() <= MAX_MUXED => Container::Ts,
+        _ => return None,
+    };
+    if target.layout != Layout::Renditions || matches!(target.form, Form::Timeshift(Shift::TunedInAt(_))) {
         return None;
     }
-    let mut tracks = match (target.layout, &target.tracks) {
-        (Layout::IFrames, _) | (Layout::Renditions, None) => return None,
-        (Layout::Muxed, None) => {
-            let mut tracks: Vec<TrackId> = Vec::new();
-            for part in view.segments().flat_map(|s| &s.tracks) {
-                if let Err(at) = tracks.binary_search(&part.track) {
-                    tracks.insert(at, part.track);
-                }
-            }
-            tracks
-        }
-        (layout, Some(choice)) => {
-            let named = |s: &TrackSelector| match s {
-                TrackSelector::Id(id) => Some(*id),
-                TrackSelector::Nth(_) => None,
-            };
-            let tracks: Vec<TrackId> = choice.selectors().iter().map(named).collect::<Option<_>>()?;
-            if layout == Layout::Renditions && tracks.len() > 1 && container == Container::Fmp4 {
-                return None;
-            }
-            tracks
-        }
-    };
+    let mut tracks = Vec::with_capacity(chosen.len());
+    for selector in chosen {
+        let TrackSelector::Id(track) = *selector else { return None };
+        tracks.push(track);
+    }
     tracks.sort_unstable();
-    tracks.dedup();
-    (tracks.len() <= MAX_MUXED).then_some(tracks)
+    Some((tracks, container))
 }
 
 /// The lines of some rows, each URI with the carried query.
@@ -290,28 +259,29 @@ fn push_lines(out: &mut String, piece: &Piece<'_>, rows: Range<usize>, links: &L
 }
 
 /// The tags between two segments; `None` when placeholders are needed, or a sliding playlist would begin later.
-fn push_break<'a>(
+fn push_break(
     out: &mut String,
-    before: Option<&'a Segment>,
-    segment: &'a Segment,
-    settled: bool,
-    listing: &Listing<'a>,
-    links: &'a Links<'a>,
+    before: Option<&Segment>,
+    segment: &Segment,
+    listing: &Listing<'_>,
+    closed: bool,
+    links: &Links<'_>,
 ) -> Option<()> {
-    let tags = match before.map(|b| link(b, segment, settled)) {
+    let tags = match before.map(|b| link(b, segment, closed)) {
         None => 0,
         Some(Link::Next(tags)) => tags,
-        Some(Link::Wide) if settled => 1,
+        Some(Link::Wide) if closed => 1,
         Some(Link::Wide | Link::Lost(..)) => return None,
     };
     debug_assert!(u64::from(tags) <= MAX_LOST);
     for _ in 0..tags {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
-    if let Some(map) = map_of(segment, listing, links)
-        && (tags > 0 || before.and_then(|b| map_of(b, listing, links)) != Some(map))
+    let map = listing.map(segment, links);
+    if let Some(init) = &map
+        && (tags > 0 || before.and_then(|b| listing.map(b, links)).as_ref() != Some(init))
     {
-        push_map(out, &map);
+        push_map(out, init);
     }
     Some(())
 }

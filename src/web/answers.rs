@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist, preview, ts};
+use super::{Node, export, health, media, playlist, preview, ts, ts_export};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -107,6 +107,9 @@ async fn dispatch(
         Target::Export { from, duration_us, format: ExportFormat::Mp4, tracks } => {
             export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
         }
+        Target::Export { from, duration_us, format: ExportFormat::Ts, tracks } => {
+            ts_export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
+        }
         Target::Segment { id, track, offset, length } => {
             let end = offset.checked_add(*length).ok_or_else(|| Problem::not_found("There is no such segment."))?;
             media::segment(node, method, headers, id, *track, *offset..end).await
@@ -119,8 +122,8 @@ async fn dispatch(
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
-        Target::Export { .. } | Target::TsStream { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS files or streams yet; ask for .m3u8 or .mp4."))
+        Target::TsStream { .. } => {
+            Err(Problem::not_found("This node does not make MPEG-TS streams yet; ask for .ts.m3u8."))
         }
     }
 }

@@ -264,9 +264,9 @@ impl Archive {
         let options = PlaybackOptions {
             max_window: Duration::from_secs(24 * 3600),
             media_base_url: None,
-            plain_hls: Default::default(),
             segment_seconds: SEGMENT_SECONDS,
             jpeg,
+            plain_hls: std::collections::HashMap::new(),
             row_cache_bytes: 64 << 20,
             media_cache_bytes: 64 << 20,
             metrics: recorder.handle(),

@@ -126,6 +126,20 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
     SampleTable { samples: (0..count).map(sample).collect() }
 }
 
+/// The samples of a table, all of one byte; a picture is one NAL unit with its length before it.
+fn payload(table: &SampleTable, byte: u8, picture: bool) -> Bytes {
+    let mut out = Vec::new();
+    for sample in &table.samples {
+        let end = out.len() + sample.size as usize;
+        if picture {
+            out.extend_from_slice(&(sample.size - 4).to_be_bytes());
+            out.push(0x41);
+        }
+        out.resize(end, byte);
+    }
+    out.into()
+}
+
 impl Bed {
     pub async fn new() -> Self {
         Self::with_sample_bytes(1000).await
@@ -282,19 +296,6 @@ fn options() -> PlaybackOptions {
 /// Of what the samples of segment n of another stream are made: this and n.
 pub const OTHER_BYTES: u8 = 100;
 
-/// Samples of one byte over and over; each picture is one NAL unit behind its length.
-fn payload(table: &SampleTable, picture: bool, byte: u8) -> Bytes {
-    let mut bytes = vec![byte; table.payload_bytes() as usize];
-    let mut at = 0;
-    for sample in &table.samples {
-        if picture {
-            bytes[at..at + 4].copy_from_slice(&(sample.size - 4).to_be_bytes());
-        }
-        at += sample.size as usize;
-    }
-    bytes.into()
-}
-
 /// Publishes what is played.
 pub struct Recorder {
     store: Arc<CountingStore>,
@@ -344,7 +345,7 @@ impl Recorder {
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            self.tables.iter().enumerate().map(|(i, t)| vec![payload(t, i == 0, self.bytes + n as u8 + 1)]).collect();
+            self.tables.iter().enumerate().map(|(i, t)| vec![payload(t, self.bytes + n as u8 + 1, i == 0)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],

@@ -99,6 +99,18 @@ impl TableSet {
         }
         SampleTable::decode(&mut rest).map_err(|_| disagree)
     }
+
+    /// The tables of segment `sequence`, in the order of its parts.
+    ///
+    /// # Errors
+    /// `MissingTables` when the segment is not here, `Disagree` for damaged ones.
+    pub fn all(&self, sequence: u64) -> Result<Vec<SampleTable>, ExportError> {
+        let EncodedTables { count, encoded } =
+            self.tables.get(&sequence).ok_or(ExportError::MissingTables(sequence))?;
+        let mut rest: &[u8] = encoded;
+        let decode = |_| SampleTable::decode(&mut rest).map_err(|_| ExportError::Disagree(sequence));
+        (0..*count).map(decode).collect()
+    }
 }
 
 impl Extend<(u64, Vec<SampleTable>)> for TableSet {

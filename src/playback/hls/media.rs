@@ -11,7 +11,7 @@ use crate::playback::plan::{Entry, Plan};
 use crate::playback::window::{Mode, Window};
 
 /// EXT-X-VERSION with decimal durations, for old set-top boxes (RFC 8216 7).
-const VERSION_TS: u8 = 3;
+pub(in crate::playback) const VERSION_TS: u8 = 3;
 /// With EXT-X-MAP; players expect 7 of fragmented MP4.
 pub(in crate::playback) const VERSION_FMP4: u8 = 7;
 /// With EXT-X-SKIP (rfc8216bis 8).
@@ -47,7 +47,7 @@ impl<'a> Listing<'a> {
     }
 
     /// The init segment that a segment needs, if it has any of the tracks.
-    pub fn map(&self, segment: &'a Segment) -> Option<Resource<'a>> {
+    pub fn map(&self, segment: &'a Segment, links: &'a Links<'a>) -> Option<MediaUri<'a>> {
         if matches!(self.as_what, Listed::Ts) {
             return None;
         }
@@ -58,6 +58,7 @@ impl<'a> Listing<'a> {
             (Some(_), Some(_)) => Some(Resource::InitMuxed(present)),
             _ => None,
         }
+        .map(|what| MediaUri { links, what })
     }
 
     /// A segment as it is listed, apart from what depends on the one before it.
@@ -100,23 +101,23 @@ pub(in crate::playback) fn media_playlist(
     links: &Links<'_>,
 ) -> String {
     let can_skip = can_skip(plan.window().mode);
-    let boundary_seconds = boundary_seconds(plan.target_seconds());
+    let boundary_seconds = skip_boundary_seconds(plan.target_seconds());
     let skipped = if can_skip && delta { skippable(plan, &listing, boundary_seconds) } else { 0 };
     let (known, listed) = plan.entries().split_at(skipped);
     let uri = |what| MediaUri { links, what };
     // What a playlist begins with needs an init segment too, even a gap.
-    let mut map = known.iter().rev().find_map(|e| listing.map(segment_of(e)?));
-    map = map.or_else(|| plan.segments().find_map(|s| listing.map(s)));
+    let mut map = known.iter().rev().find_map(|e| listing.map(segment_of(e)?, links));
+    map = map.or_else(|| plan.segments().find_map(|s| listing.map(s, links)));
     let mut segments = Vec::with_capacity(listed.len());
     for entry in listed {
         let segment = match *entry {
             Entry::Segment { segment, discontinuities } => {
-                map = listing.map(segment).or(map);
-                MediaSegment { discontinuities, map: map.map(uri), ..listing.segment(segment, links) }
+                map = listing.map(segment, links).or(map);
+                MediaSegment { discontinuities, map, ..listing.segment(segment, links) }
             }
             Entry::Lost { duration_us } => MediaSegment {
                 discontinuities: 0,
-                map: map.map(uri),
+                map,
                 program_date_time: None,
                 duration_us,
                 gap: true,
@@ -154,11 +155,6 @@ pub(in crate::playback) const fn version(as_what: Listed<'_>, skips: bool) -> u8
     }
 }
 
-/// CAN-SKIP-UNTIL, in seconds.
-pub(in crate::playback) const fn boundary_seconds(target_seconds: u32) -> u32 {
-    target_seconds.saturating_mul(SKIP_BOUNDARY_TARGETS)
-}
-
 fn segment_of<'a>(entry: &Entry<'a>) -> Option<&'a Segment> {
     match *entry {
         Entry::Segment { segment, .. } => Some(segment),
@@ -180,6 +176,11 @@ fn skippable(plan: &Plan<'_>, listing: &Listing<'_>, boundary_seconds: u32) -> u
         });
     }
     0
+}
+
+/// CAN-SKIP-UNTIL of a playlist with this target duration.
+pub(in crate::playback) const fn skip_boundary_seconds(target_seconds: u32) -> u32 {
+    target_seconds.saturating_mul(SKIP_BOUNDARY_TARGETS)
 }
 
 /// Whether playlists of this mode offer delta updates: those that may grow long.

@@ -3,10 +3,11 @@
 use super::*;
 use crate::media::segment::{SegmentId, TrackPart};
 use crate::media::{InitHash, RunId, StreamName, Ticks};
+use crate::playback::hls::{self, Material, PlainHls};
 use crate::playback::plan::Plan;
 use crate::playback::url::{Target, parse};
 use crate::playback::view::block_of;
-use crate::playback::window::{Recorded, resolve};
+use crate::playback::window::{Limits, Recorded, resolve};
 use proptest::prelude::*;
 
 /// Twenty minutes before a full hour.
@@ -127,27 +128,31 @@ fn both(
     let recorded = Recorded {
         first_start: rows.iter().map(|s| s.id.start).min().unwrap(),
         live_edge: rows.iter().map(|s| s.id.end()).max().unwrap(),
+        longest_us: rows.iter().map(Segment::longest_us).max().unwrap(),
     };
     let Ok(window) = resolve(&target.form, now, Some(recorded), &limits) else { return (None, None) };
     let Rows::Overlapping(range) = window.rows else { return (None, None) };
     let view = View::overlapping(blocks, range);
-    let plain = PlainHls::Fmp4;
-    let quick = media_playlist(&request, target, plain, &window, &view, &limits, base);
-    let material = hls::Material { plain, inits: &[], media_base_url: base, first_sample_bytes: &|_| None };
-    let plain = Plan::build(&window, view.segments(), &limits)
-        .and_then(|plan| hls::playlist(&request, target, &plan, &material))
+    let quick = media_playlist(&request, target, &window, &view, base);
+    let plain = Plan::build(&window, view.segments())
+        .and_then(|plan| {
+            let none = |_| None;
+            let material =
+                Material { plain: PlainHls::Auto, inits: &[], media_base_url: base, first_sample_bytes: &none };
+            hls::playlist(&request, target, &plan, &material)
+        })
         .ok();
     (quick, plain)
 }
 
-const LISTS: &[&str] = &[
-    "tracks-v1/index-{}.fmp4.m3u8",
-    "tracks-a1/index-{}.fmp4.m3u8",
-    "tracks-v2/index-{}.fmp4.m3u8",
-    "tracks-v1a1/index-{}.ts.m3u8",
-    "tracks-a1v1/index-{}.ts.m3u8",
-    "mono-{}.fmp4.m3u8",
-    "mono-{}.ts.m3u8",
+/// Tracks and container.
+const LISTS: &[(&str, &str)] = &[
+    ("tracks-v1", "fmp4"),
+    ("tracks-a1", "fmp4"),
+    ("tracks-v2", "fmp4"),
+    ("tracks-v1a1", "ts"),
+    ("tracks-a1", "ts"),
+    ("tracks-v1a9", "ts"),
 ];
 
 proptest! {
@@ -163,9 +168,9 @@ proptest! {
         let from = T0 + from;
         // Long after; while it grows; just after its end.
         for now in [T0 + 20_000, from + length / 2, from + length + 310].map(UtcUs::from_seconds) {
-            for list in LISTS {
-                for form in [format!("{from}-{length}"), format!("{from}-now"), format!("rewind-{length}")] {
-                    let path = format!("{}{query}", list.replace("{}", &form));
+            for (list, container) in LISTS {
+                for form in [format!("index-{from}-{length}"), format!("archive-{from}-now"), format!("rewind-{length}")] {
+                    let path = format!("{list}/{form}.{container}.m3u8{query}");
                     let (quick, plain) = both(&rows, &blocks, &path, now, base);
                     if let Some(quick) = quick {
                         prop_assert_eq!(Some(quick), plain, "{}", path);
@@ -189,14 +194,14 @@ fn what_is_usual_is_quick() {
         assert!(blocks.len() > 1);
         for query in ["", "?token=x"] {
             for form in [format!("archive-{T0}-2400"), format!("archive-{T0}-now"), "rewind-9000".to_owned()] {
-                let path = format!("tracks-v1/{form}.fmp4.m3u8{query}");
-                let (quick, plain) = both(&rows, &blocks, &path, now, None);
-                assert_eq!(quick, plain, "{path}");
-                let quick = quick.unwrap_or_else(|| panic!("{path} took the plain way"));
-                assert_eq!(quick.matches("#EXT-X-DISCONTINUITY\n").count(), tags, "{path}");
-                assert_eq!(quick.matches("#EXT-X-MAP").count(), 1 + 2 * tags, "{path}");
-                let path = format!("tracks-v1a1/{form}.ts.m3u8{query}");
-                assert!(both(&rows, &blocks, &path, now, None).0.is_some(), "{path} took the plain way");
+                for (list, maps) in [("tracks-v1/{}.fmp4", 1 + 2 * tags), ("tracks-v1a1/{}.ts", 0)] {
+                    let path = format!("{}.m3u8{query}", list.replace("{}", &form));
+                    let (quick, plain) = both(&rows, &blocks, &path, now, None);
+                    assert_eq!(quick, plain, "{path}");
+                    let quick = quick.unwrap_or_else(|| panic!("{path} took the plain way"));
+                    assert_eq!(quick.matches("#EXT-X-DISCONTINUITY\n").count(), tags, "{path}");
+                    assert_eq!(quick.matches("#EXT-X-MAP").count(), maps, "{path}");
+                }
             }
         }
     }
