@@ -98,6 +98,11 @@ impl Segment {
         self.tracks.iter().map(|p| p.duration.to_us()).fold(self.id.duration_us, i64::max)
     }
 
+    /// The shortest of them.
+    pub fn shortest_us(&self) -> i64 {
+        self.tracks.iter().map(|p| p.duration.to_us()).fold(self.id.duration_us, i64::min)
+    }
+
     /// Wall time of a media time inside this segment.
     pub fn utc_of(&self, media: Ticks) -> UtcUs {
         self.id.start.plus_us((media - self.anchor).to_us())

@@ -213,7 +213,7 @@ impl<'a> Plan<'a> {
 fn last_spanning(listed: &[&Segment], keep_us: i64) -> usize {
     let mut span_us = 0i64;
     for (i, segment) in listed.iter().enumerate().rev() {
-        span_us = span_us.saturating_add(segment.id.duration_us);
+        span_us = span_us.saturating_add(segment.shortest_us());
         if span_us >= keep_us {
             return i;
         }

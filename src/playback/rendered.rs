@@ -150,7 +150,7 @@ pub fn media_playlist(
 ) -> Option<String> {
     let (tracks, container) = listed_in(target)?;
     let whole = matches!(window.rows, Rows::Overlapping(_)) && window.listed_until == UtcUs(i64::MAX);
-    let can_skip = media::can_skip(window.mode);
+    let can_skip = window.can_skip;
     if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) || can_skip && request.delta {
         return None;
     }

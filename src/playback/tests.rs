@@ -192,6 +192,10 @@ fn answer(timeline: &Timeline, url: &str, now: UtcUs, base: Option<&str>) -> Res
     let Target::Playlist(target) = &request.target else { panic!("{url} is no playlist") };
     let window = resolve(&target.form, now, timeline.recorded(), &limits())?;
     let rows = query(&timeline.rows, window.rows);
+    let (window, rows) = match window.at_least(rows.iter()) {
+        Some(wider) => (wider, query(&timeline.rows, wider.rows)),
+        None => (window, rows),
+    };
     let plan = Plan::build(&window, &rows)?;
     let needed = hls::inits_needed(target, &plan, PlainHls::Auto)?;
     let inits: Vec<InitInfo> = inits().into_iter().filter(|i| needed.contains(&i.hash)).collect();

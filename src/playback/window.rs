@@ -5,7 +5,7 @@
 
 use super::cache::CacheClass;
 use super::url::{Form, Shift};
-use crate::media::{UtcRange, UtcUs};
+use crate::media::{Segment, UtcRange, UtcUs};
 
 /// What of a stream is recorded: oldest start and newest end of its listed segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Limits {
 
 impl Limits {
     /// Most rows that a short sliding playlist is made from.
-    pub const SLIDING_ROWS: usize = 32;
+    pub const SLIDING_ROWS: usize = 96;
 
     /// Limits for segments of about `segment_seconds`: the target duration is twice that, because a segment
     /// ends at the next sync sample, and no more than one group of pictures late.
@@ -47,11 +47,6 @@ impl Limits {
     /// changes only where an operator makes segments longer.
     pub fn holding(self, longest_us: i64) -> Self {
         Self { target_seconds: target_seconds(longest_us, self.target_seconds), ..self }
-    }
-
-    /// Length of a short sliding playlist: three target durations, less would be against RFC 8216 6.2.2.
-    pub const fn sliding_span_us(&self) -> i64 {
-        3 * self.target_seconds as i64 * 1_000_000
     }
 
     /// Class of a playlist that grows or slides: half a target duration.
@@ -115,8 +110,33 @@ pub struct Window {
     pub child: Form,
     /// EXT-X-TARGETDURATION.
     pub target_seconds: u32,
+    /// Whether it grows or slides and may be long: delta updates are offered.
+    pub can_skip: bool,
     /// For the playlist made from this.
     pub cache: CacheClass,
+}
+
+impl Window {
+    /// Where a wide sliding window holds less than a short playlist has to, after an outage for instance: what to read
+    /// in its place, lest more is taken off the list than RFC 8216 6.2.2 allows. `rows`: what the window holds.
+    pub fn at_least<'a>(&self, rows: impl Iterator<Item = &'a Segment>) -> Option<Self> {
+        let (Mode::Sliding { keep_us: None }, Rows::Overlapping(range)) = (self.mode, self.rows) else { return None };
+        let span_us = sliding_span_us(self.target_seconds);
+        let mut held_us = 0i64;
+        for row in rows {
+            held_us = held_us.saturating_add(row.shortest_us());
+            if held_us >= span_us {
+                return None;
+            }
+        }
+        let rows = Rows::Newest { before: range.end, count: Limits::SLIDING_ROWS };
+        Some(Self { rows, mode: Mode::Sliding { keep_us: Some(span_us) }, ..*self })
+    }
+}
+
+/// Length of a short sliding playlist: three target durations, less would be against RFC 8216 6.2.2.
+const fn sliding_span_us(target_seconds: u32) -> i64 {
+    3 * target_seconds as i64 * 1_000_000
 }
 
 /// Why there is no playlist (or file).
@@ -206,9 +226,10 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
         listed_until,
         child,
         target_seconds,
+        can_skip: false,
         cache,
     };
-    let span_us = limits.sliding_span_us();
+    let span_us = sliding_span_us(target_seconds);
     let newest = |before| Rows::Newest { before, count: Limits::SLIDING_ROWS };
     match *form {
         Form::Finite { from, duration_us } => {
@@ -232,6 +253,7 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
                 listed_until: unbounded,
                 child: *form,
                 target_seconds,
+                can_skip: mode == Mode::Event,
                 cache,
             })
         }
@@ -247,8 +269,8 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
             }
             let rows = Rows::Overlapping(range);
             let listed_until = unbounded;
-            let (start, child) = (Some(start), *form);
-            Ok(Window { rows, mode: Mode::Event, start, listed_until, child, target_seconds, cache: growing })
+            let (mode, start, child) = (Mode::Event, Some(start), *form);
+            Ok(Window { rows, mode, start, listed_until, child, target_seconds, can_skip: true, cache: growing })
         }
         Form::Live => {
             let recorded = recorded.ok_or(WindowError::NothingRecorded)?;
@@ -260,7 +282,7 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
             }
             let edge = recorded.ok_or(WindowError::NothingRecorded)?.live_edge;
             let range = UtcRange::new(edge.plus_us(-length_us.max(span_us)), edge);
-            Ok(sliding(Rows::Overlapping(range), None, unbounded, *form, growing))
+            Ok(Window { can_skip: true, ..sliding(Rows::Overlapping(range), None, unbounded, *form, growing) })
         }
         Form::Timeshift(shift) => {
             let (wanted, cache) = match shift {

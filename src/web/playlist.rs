@@ -11,7 +11,7 @@ use crate::playback::hls;
 use crate::playback::plan::Plan;
 use crate::playback::rendered;
 use crate::playback::url::{Layout, PlaylistTarget, Request};
-use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
+use crate::playback::window::{self, Limits, Recorded, Rows, Window, WindowError};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use std::collections::HashMap;
@@ -58,6 +58,16 @@ impl Node {
     }
 }
 
+impl Node {
+    /// The rows that a window asks for.
+    async fn found(&self, stream: &StreamName, known: &Known, window: &Window) -> Result<Found, Problem> {
+        match window.rows {
+            Rows::Overlapping(range) => self.overlapping(stream, known, range).await,
+            Rows::Newest { before, count } => Ok(self.rows.newest(stream, &known.extent, before, count).await?),
+        }
+    }
+}
+
 /// What windows ask of a stream's extent.
 pub fn as_recorded(known: &Known) -> Recorded {
     let Extent { first_start, live_edge, longest_us } = known.extent;
@@ -75,12 +85,13 @@ pub async fn answer(
     let stream = &request.stream;
     let (now, mut known) = (answers::now(), node.recorded(stream).await?);
     let (window, view, stale) = loop {
-        let window = window::resolve(&target.form, now, known.as_ref().map(as_recorded), &limits)?;
+        let mut window = window::resolve(&target.form, now, known.as_ref().map(as_recorded), &limits)?;
         let Some(known) = &mut known else { return Err(WindowError::NothingRecorded.into()) };
-        let found = match window.rows {
-            Rows::Overlapping(range) => node.overlapping(stream, known, range).await?,
-            Rows::Newest { before, count } => node.rows.newest(stream, &known.extent, before, count).await?,
-        };
+        let mut found = node.found(stream, known, &window).await?;
+        if let Some(wider) = window.at_least(found.view.segments()) {
+            window = wider;
+            found = node.found(stream, known, &window).await?;
+        }
         if found.edge >= known.extent.live_edge {
             break (window, found.view, known.stale);
         }

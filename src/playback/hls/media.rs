@@ -100,7 +100,7 @@ pub(in crate::playback) fn media_playlist(
     delta: bool,
     links: &Links<'_>,
 ) -> String {
-    let can_skip = can_skip(plan.window().mode);
+    let can_skip = plan.window().can_skip;
     let boundary_seconds = skip_boundary_seconds(plan.target_seconds());
     let skipped = if can_skip && delta { skippable(plan, &listing, boundary_seconds) } else { 0 };
     let (known, listed) = plan.entries().split_at(skipped);
@@ -181,11 +181,6 @@ fn skippable(plan: &Plan<'_>, listing: &Listing<'_>, boundary_seconds: u32) -> u
 /// CAN-SKIP-UNTIL of a playlist with this target duration.
 pub(in crate::playback) const fn skip_boundary_seconds(target_seconds: u32) -> u32 {
     target_seconds.saturating_mul(SKIP_BOUNDARY_TARGETS)
-}
-
-/// Whether playlists of this mode offer delta updates: those that may grow long.
-pub(in crate::playback) const fn can_skip(mode: Mode) -> bool {
-    matches!(mode, Mode::Event | Mode::Sliding { keep_us: None })
 }
 
 /// EXT-X-PLAYLIST-TYPE, and whether the playlist has ended.
