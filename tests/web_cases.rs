@@ -101,6 +101,116 @@ async fn the_table_of_cases() {
     problem(bed.get("nothing").await, 404, false, "nothing").await;
 }
 
+/// Every form with a beginning and an end.
+fn finite_forms(from: &str, duration: &str) -> Vec<String> {
+    let window = format!("{from}-{duration}");
+    let mut forms: Vec<String> = ["index", "archive", "mono", "video", "tracks-v1/index", "tracks-1,2/archive"]
+        .iter()
+        .flat_map(|prefix| ["m3u8", "fmp4.m3u8", "ts.m3u8"].map(|end| format!("{prefix}-{window}.{end}")))
+        .collect();
+    forms.extend([
+        format!("tracks-v1a1/index-{window}.ts.m3u8"),
+        format!("tracks-v1/iframes-{window}.fmp4.m3u8"),
+        format!("iframes-{window}.m3u8"),
+        format!("archive/{from}/{duration}/index.m3u8"),
+        format!("archive/{from}/{duration}/mono.ts.m3u8"),
+        format!("archive/{from}/{duration}/mpegts"),
+        format!("archive-{window}.mp4"),
+        format!("tracks-a1/archive-{window}.mp4"),
+        format!("archive-{window}.ts"),
+        format!("mono-{window}.ts"),
+    ]);
+    forms
+}
+
+/// Every form that only begins.
+fn open_forms(from: &str) -> Vec<String> {
+    let lists = [
+        format!("index-{from}-now.m3u8"),
+        format!("archive-{from}-now.ts.m3u8"),
+        format!("tracks-v1/index-{from}-now.fmp4.m3u8"),
+        format!("mono-{from}-now.fmp4.m3u8"),
+        format!("iframes-{from}-now.fmp4.m3u8"),
+        format!("archive/{from}/now/index.fmp4.m3u8"),
+        format!("index.m3u8?utc={from}&lutc=5"),
+        format!("mono.ts.m3u8?token=1?utc={from}&lutc=5"),
+        format!("timeshift_abs-{from}.m3u8"),
+        format!("timeshift_abs_video-{from}.m3u8"),
+        format!("video-timeshift_abs-{from}.ts.m3u8"),
+        format!("tracks-v1a1/timeshift_abs-{from}.fmp4.m3u8"),
+    ];
+    lists.to_vec()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_table_of_cases_for_every_form() {
+    let bed = Bed::new().await;
+    let f = bed.from;
+    let text = |n: i64| n.to_string();
+    // All are there, and all say the gap inside.
+    for path in finite_forms(&text(f - 100), "280") {
+        let answer = bed.get(&path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        if path.contains("tracks-v1/") || path.contains("tracks-v1a1/") {
+            let list = answer.text().await.unwrap();
+            assert_eq!(list.matches("#EXTINF").count(), 2 * SEGMENTS as usize, "{path}: {list}");
+            assert_eq!(list.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{path}: {list}");
+            assert!(list.ends_with("#EXT-X-ENDLIST\n"), "{path}: {list}");
+            m3u8_rs::parse_media_playlist_res(list.as_bytes()).unwrap();
+        } else {
+            assert!(!answer.bytes().await.unwrap().is_empty(), "{path}");
+        }
+    }
+    for path in open_forms(&text(f)) {
+        assert_eq!(bed.get(&path).await.status(), 200, "{path}");
+    }
+    // Before the first recording, and in the gap.
+    for (from, duration) in [(f - 100, "50"), (f + 75, "30")] {
+        for path in finite_forms(&text(from), duration) {
+            problem(bed.get(&path).await, 404, false, &path).await;
+        }
+    }
+    let ahead = text(f + 10_000);
+    for path in finite_forms(&ahead, "60").into_iter().chain(open_forms(&ahead)) {
+        problem(bed.get(&path).await, 404, true, &path).await;
+    }
+    for (from, duration, said) in [
+        ("abc".to_owned(), "60", "time"),
+        ("99999999999999999999".to_owned(), "60", "time"),
+        (text(f), "0", "more than zero"),
+        (text(f), "-5", "more than zero"),
+        (text(f), "1e3", "duration"),
+        (text(f), "86401", "86400"),
+    ] {
+        for path in finite_forms(&from, duration) {
+            let detail = problem(bed.get(&path).await, 400, false, &path).await;
+            assert!(detail.to_lowercase().contains(said), "{path}: {detail}");
+        }
+    }
+    for path in open_forms("abc") {
+        problem(bed.get(&path).await, 400, false, &path).await;
+    }
+    let known = || finite_forms(&text(f), "60").into_iter().chain(open_forms(&text(f)));
+    for path in known() {
+        let answer = bed.client.get(format!("{}x/{path}", bed.base)).send().await.unwrap();
+        problem(answer, 404, false, &path).await;
+    }
+    // There is no such container, or no such track.
+    for path in
+        ["iframes.ts.m3u8", "tracks-a1/iframes.m3u8", "mono.mpd", "tracks-v9/mono.m3u8", "tracks-a7/index.ts.m3u8"]
+    {
+        problem(bed.get(path).await, 404, false, path).await;
+    }
+    // A node that knows nothing yet, and cannot ask.
+    let fresh = bed.second_node().await;
+    bed.index.set_out(true);
+    for path in known() {
+        let answer = bed.client.get(format!("{fresh}/{path}")).send().await.unwrap();
+        assert!(header(&answer, "retry-after").parse::<u32>().is_ok_and(|s| s > 0), "{path}");
+        problem(answer, 503, true, &path).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gaps_are_told() {
     let bed = Bed::new().await;
