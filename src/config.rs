@@ -17,11 +17,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Environment variables of the same prefix that are not configuration keys.
-const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
+const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 
 /// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
 /// stand, or a password of digits would be a number.
-const NOT_TEXTS: &[&str] = &["recorder.segment_seconds", "recorder.spool_max_mib", "store.s3.path_style"];
+const NOT_TEXTS: &[&str] = &[
+    "recorder.segment_seconds",
+    "recorder.spool_max_mib",
+    "playback.row_cache_mib",
+    "playback.media_cache_mib",
+    "store.s3.path_style",
+];
 
 /// All settings of one process.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -112,6 +118,10 @@ pub struct PlaybackSettings {
     pub max_window: Duration,
     /// Where playlists point for media (a CDN); relative to the playlist when left out.
     pub media_base_url: Option<String>,
+    /// Memory for rows of the index, texts of playlists and sample tables, in MiB.
+    pub row_cache_mib: u64,
+    /// Memory for media that was read lately, in MiB.
+    pub media_cache_mib: u64,
 }
 
 /// `[janitor]`: retention.
@@ -152,7 +162,12 @@ impl Default for Config {
                 stall: Duration::from_secs(10),
                 listen: None,
             },
-            playback: PlaybackSettings { max_window: Duration::from_secs(24 * 3600), media_base_url: None },
+            playback: PlaybackSettings {
+                max_window: Duration::from_secs(24 * 3600),
+                media_base_url: None,
+                row_cache_mib: 256,
+                media_cache_mib: 256,
+            },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
             stream: Vec::new(),
         }
@@ -268,6 +283,13 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        for (key, mib) in
+            [("row_cache_mib", self.playback.row_cache_mib), ("media_cache_mib", self.playback.media_cache_mib)]
+        {
+            if !(16..=1 << 24).contains(&mib) {
+                fault(&format!("playback.{key}"), "16 or more; 256 does for a small node".into());
+            }
         }
         if self.janitor.interval < Duration::from_millis(100) {
             fault("janitor.interval", "at least 100ms; 30s is usual".into());
@@ -472,6 +494,8 @@ mod tests {
             ("[http\n", "not valid TOML: line 1"),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
+            ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention = \"0s\"", "x: retention: more than 0s"),
             ("[store]\nurl = \"s3://b/p\"\n[store.s3]\nsecret_key = \"hush\"", "set both access_key and secret_key"),

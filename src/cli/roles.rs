@@ -103,6 +103,8 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        row_cache_bytes: config.playback.row_cache_mib << 20,
+        media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,
     };
     web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;

@@ -15,6 +15,7 @@ mod language;
 pub mod plan;
 pub mod summary;
 pub mod url;
+pub mod view;
 pub mod window;
 
 #[cfg(test)]

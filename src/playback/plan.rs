@@ -80,8 +80,12 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`WindowError::NothingRecorded`] when no row is left.
-    pub fn build(window: &Window, rows: &'a [Segment], limits: &Limits) -> Result<Self, WindowError> {
-        let mut listed: Vec<&Segment> = Vec::with_capacity(rows.len());
+    pub fn build(
+        window: &Window,
+        rows: impl IntoIterator<Item = &'a Segment>,
+        limits: &Limits,
+    ) -> Result<Self, WindowError> {
+        let mut listed: Vec<&Segment> = Vec::new();
         for row in rows {
             let inside = match window.rows {
                 Rows::Overlapping(range) => row.range().overlaps(range),

@@ -1,5 +1,6 @@
 //! From a request to its answer: the URL grammar decides which.
 
+use super::cache::rows::Known;
 use super::problem::Problem;
 use super::{Node, export, health, media, playlist};
 use crate::clock;
@@ -162,7 +163,7 @@ async fn recording_status(
 ) -> Result<Response<Body>, Problem> {
     let all = everything();
     let window = UtcRange::new(from.unwrap_or(all.start), to.unwrap_or(all.end));
-    let found = node.index.ranges(stream, window, timeline::JOIN_TOLERANCE_US, MOST_RANGES).await?;
+    let found = node.rows.ranges(stream, window, timeline::JOIN_TOLERANCE_US, MOST_RANGES).await?;
     if found.is_empty() {
         known(node, stream).await?;
     }
@@ -180,7 +181,7 @@ async fn ranges(
     let start = target.cursor.max(target.opened_at_gte).unwrap_or(all.start);
     let window = UtcRange::new(start, target.closed_at_lte.unwrap_or(all.end));
     let tolerance_us = target.resolution_us.unwrap_or(0).max(timeline::JOIN_TOLERANCE_US);
-    let mut found = node.index.ranges(stream, window, tolerance_us, target.limit + 1).await?;
+    let mut found = node.rows.ranges(stream, window, tolerance_us, target.limit + 1).await?;
     // A page begins where the one before said; what reaches into it from before was on that page.
     if let Some(cursor) = target.cursor {
         found.retain(|r| r.start >= cursor);
@@ -192,26 +193,24 @@ async fn ranges(
 }
 
 async fn media_info(node: &Node, headers: &HeaderMap, stream: &StreamName) -> Result<Response<Body>, Problem> {
-    known(node, stream).await?;
-    let newest = node.index.newest(stream, UtcUs(i64::MAX), INFO_SEGMENTS).await?;
-    let inits = node.index.inits(stream, &init_hashes(&newest)).await?;
-    let uncarried = node.index.uncarried(stream).await?;
-    let extent = node.index.extent(stream).await?.map(|e| UtcRange::new(e.first_start, e.live_edge));
-    let body = json::media_info(stream, &summarize(newest.iter(), &inits), &uncarried, extent);
+    let extent = known(node, stream).await?.extent;
+    let newest = node.rows.newest(stream, &extent, extent.live_edge, INFO_SEGMENTS).await?.view;
+    let inits = node.rows.inits(stream, &init_hashes(newest.segments())).await?;
+    let uncarried = node.rows.uncarried(stream).await?;
+    let recorded = UtcRange::new(extent.first_start, extent.live_edge);
+    let body = json::media_info(stream, &summarize(newest.segments(), &inits), &uncarried, Some(recorded));
     Ok(text(headers, body, JSON, &JSON_CACHE))
 }
 
-/// 404 for a stream of which nothing is known.
-async fn known(node: &Node, stream: &StreamName) -> Result<(), Problem> {
-    if node.index.extent(stream).await?.is_none() {
-        return Err(Problem::not_found("There is no such stream, or nothing of it is recorded."));
-    }
-    Ok(())
+/// What is recorded; 404 for a stream of which nothing is known.
+async fn known(node: &Node, stream: &StreamName) -> Result<Known, Problem> {
+    let missing = || Problem::not_found("There is no such stream, or nothing of it is recorded.");
+    node.recorded(stream).await?.ok_or_else(missing)
 }
 
 /// The init segments that `segments` name, each once.
-pub fn init_hashes(segments: &[Segment]) -> Vec<crate::media::InitHash> {
-    let mut hashes: Vec<_> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.init)).collect();
+pub fn init_hashes<'a>(segments: impl Iterator<Item = &'a Segment>) -> Vec<crate::media::InitHash> {
+    let mut hashes: Vec<_> = segments.flat_map(|s| s.tracks.iter().map(|p| p.init)).collect();
     hashes.sort_unstable();
     hashes.dedup();
     hashes

@@ -6,11 +6,14 @@
 use super::Node;
 use super::answers::{self, init_hashes};
 use super::body::object_range;
+use super::cache::rows::Known;
+use super::cache::tables::Name;
 use super::conditional::{Selection, not_modified, select};
 use super::media::{insert, unsatisfiable};
+use super::playlist::as_recorded;
 use super::problem::Problem;
 use crate::media::segment::LONGEST_SEGMENT_US;
-use crate::media::{StreamName, TrackId, UtcRange, UtcUs};
+use crate::media::{Segment, StreamName, TrackId, UtcRange, UtcUs};
 use crate::playback::export::{ExportError, ExportPlan, Slice, TablePiece, TableSet};
 use crate::playback::url::TrackChoice;
 use crate::playback::window;
@@ -28,8 +31,6 @@ use tokio_util::task::AbortOnDropHandle;
 pub const GAPS: HeaderName = HeaderName::from_static("evertape-gaps");
 /// Most gaps named in the header; more are only counted.
 const MOST_GAPS: usize = 50;
-/// Most sample tables of one query.
-const TABLES_AT_ONCE: u64 = 64;
 
 impl From<ExportError> for Problem {
     fn from(error: ExportError) -> Self {
@@ -54,16 +55,17 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
-    let recorded = node.recorded(stream).await?;
-    let range = window::finite(from, duration_us, answers::now(), recorded, &node.limits())?;
-    let settled = recorded.is_some_and(|r| r.live_edge >= range.end);
+    let known = node.recorded(stream).await?;
+    let range = window::finite(from, duration_us, answers::now(), known.as_ref().map(as_recorded), &node.limits())?;
+    let Some(known) = known else { return Err(ExportError::NothingRecorded.into()) };
+    let settled = known.extent.live_edge >= range.end;
     let plan = if settled {
         let choice = tracks.map(ToString::to_string).unwrap_or_default();
         let name = format!("{stream}|{}|{}|{choice}", range.start.0, range.end.0);
-        let make = make_plan(node, stream, range, tracks);
+        let make = make_plan(node, stream, known, range, tracks);
         node.exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
     } else {
-        make_plan(node, stream, range, tracks).await?
+        make_plan(node, stream, known, range, tracks).await?
     };
     respond(node, method, headers, plan, settled)
 }
@@ -71,32 +73,35 @@ pub async fn answer(
 async fn make_plan(
     node: &Arc<Node>,
     stream: &StreamName,
+    known: Known,
     range: UtcRange,
     tracks: Option<&TrackChoice>,
 ) -> Result<Arc<ExportPlan>, Problem> {
-    let mut segments = node.overlapping(stream, range).await?;
     // One more on either side: sound that straddles a cut, and what precedes a segment without a sync sample.
     let reach = UtcRange::new(range.start.plus_us(-LONGEST_SEGMENT_US), range.end.plus_us(LONGEST_SEGMENT_US));
-    let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+    let found = node.overlapping(stream, &known, reach).await?;
+    if found.edge < range.end.min(known.extent.live_edge) {
+        // An export is kept by caches under the name of its whole window.
+        return Err(Problem::unavailable("The index of recordings cannot be reached. Try again in a moment."));
+    }
+    let reached: Vec<&Segment> = found.view.segments().collect();
+    let inside = |s: &&Segment| s.range().overlaps(range);
+    let (Some(first), Some(last)) = (reached.iter().position(inside), reached.iter().rposition(inside)) else {
         return Err(ExportError::NothingRecorded.into());
     };
-    let (first, last) = (first.id.sequence, last.id.sequence);
-    let before = UtcRange { start: reach.start, end: range.start };
-    let mut earlier = node.overlapping(stream, before).await?;
-    earlier.retain(|s| s.id.sequence < first);
-    let after = node.index.window(stream, UtcRange { start: range.end, end: reach.end }, Some(last), 1).await?;
-    let keep = earlier.iter().rposition(|s| s.lead().is_some_and(|p| p.starts_with_sync)).unwrap_or(0);
-    earlier.drain(..keep);
-    earlier.append(&mut segments);
-    let mut segments = earlier;
-    segments.extend(after);
+    let synced = |s: &&Segment| s.lead().is_some_and(|p| p.starts_with_sync);
+    let from = reached.iter().take(first).rposition(synced).unwrap_or(0);
+    let until = (last + 2).min(reached.len());
+    let segments: Vec<Segment> = reached.iter().take(until).skip(from).map(|s| Segment::clone(s)).collect();
     let mut tables = TableSet::new();
-    for sequences in consecutive(&ExportPlan::edges(range, &segments)?) {
-        for (sequence, found) in node.index.sample_tables(stream, sequences.start, sequences.end).await? {
-            tables.insert(sequence, &found);
-        }
-    }
-    let inits = node.index.inits(stream, &init_hashes(&segments)).await?;
+    let edges = ExportPlan::edges(range, &segments)?;
+    let named: Vec<Name> = segments
+        .iter()
+        .filter(|s| edges.binary_search(&s.id.sequence).is_ok())
+        .map(|s| (s.id.sequence, s.id.epoch))
+        .collect();
+    node.rows.tables(stream, &named, &mut tables).await?;
+    let inits = node.rows.inits(stream, &init_hashes(segments.iter())).await?;
     let chosen = tracks.map(|choice| {
         let all: BTreeSet<TrackId> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.track)).collect();
         all.into_iter().enumerate().filter(|(n, t)| choice.wants(*t, *n)).map(|(_, t)| t).collect::<Vec<_>>()
@@ -111,19 +116,6 @@ async fn make_plan(
         tracing::error!(%error, "an export's plan failed");
         Problem::internal()
     })??))
-}
-
-/// Ascending numbers as ranges, none longer than [`TABLES_AT_ONCE`]: a source that often breaks gives many short
-/// spans, and a query for each number would take too long.
-fn consecutive(numbers: &[u64]) -> Vec<Range<u64>> {
-    let mut ranges: Vec<Range<u64>> = Vec::new();
-    for &number in numbers {
-        match ranges.last_mut() {
-            Some(last) if last.end == number && number - last.start < TABLES_AT_ONCE => last.end += 1,
-            _ => ranges.push(number..number.saturating_add(1)),
-        }
-    }
-    ranges
 }
 
 fn respond(
@@ -213,11 +205,8 @@ async fn render(
     let mut tables = tables.lock().await;
     if !plan.can_render(piece, &tables) {
         tables.clear();
-        let sequences = &piece.sequences;
-        let found = node.index.sample_tables(plan.stream(), sequences.start, sequences.end).await.map_err(failed)?;
-        for (sequence, found) in found {
-            tables.insert(sequence, &found);
-        }
+        let names: Vec<Name> = plan.named(&piece.sequences).collect();
+        node.rows.tables(plan.stream(), &names, &mut tables).await.map_err(failed)?;
     }
     plan.render(piece, &tables).map_err(failed)
 }
@@ -236,21 +225,5 @@ impl Iterator for Walk {
         let slice = self.plan.slices(self.at..self.end).next()?;
         self.at += slice.bytes();
         Some(slice)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_asked_for_in_few_queries() {
-        assert_eq!(consecutive(&[]), []);
-        assert_eq!(consecutive(&[1, 2, 3, 7, 9, 10]), [1..4, 7..8, 9..11]);
-        let many: Vec<u64> = (0..200).collect();
-        let ranges = consecutive(&many);
-        assert!(ranges.iter().all(|r| r.end - r.start <= TABLES_AT_ONCE));
-        assert_eq!(ranges.into_iter().flatten().collect::<Vec<_>>(), many);
-        assert_eq!(consecutive(&[u64::MAX]).len(), 1);
     }
 }

@@ -9,7 +9,7 @@ use super::conditional::{Selection, any_will_do, not_modified, select};
 use super::problem::Problem;
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, ObjectKey, StreamName, TrackId};
-use crate::store::{self, ByteStream};
+use crate::store::ByteStream;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -19,9 +19,8 @@ use std::ops::Range;
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// No segment is larger; whoever asks for more made the URL up.
 const LARGEST_BYTES: u64 = 1 << 30;
-
-/// No init segment is larger: one sample entry with its parameter sets.
-const LARGEST_INIT_BYTES: u64 = 1 << 20;
+/// A larger one streams past the cache.
+const LARGEST_KEPT_BYTES: u64 = super::cache::objects::LARGEST_BYTES / 2;
 /// `prft` and `moof` of the longest sample table take less.
 const LARGEST_FRONT_BYTES: usize = 2 << 20;
 
@@ -51,17 +50,29 @@ pub async fn segment(
         Ok(begun) => begun,
         Err(unsatisfiable) => return Ok(*unsatisfiable),
     };
-    if method == Method::HEAD {
-        // A HEAD says whether a GET would find it all.
-        check_size(node, &key, &range).await?;
-    } else if wanted.end - wanted.start < total_bytes {
+    let whole = wanted.end - wanted.start == total_bytes;
+    let bytes = match method {
+        _ if method != Method::HEAD && whole && total_bytes <= LARGEST_KEPT_BYTES => {
+            Some(node.objects.range(&key, range.clone(), is_part).await?)
+        }
+        _ => node.objects.kept(&key, &range).await,
+    };
+    let lent = bytes.as_ref().and_then(|b| node.objects.lend(b.slice(wanted.start as usize..wanted.end as usize)));
+    *response.body_mut() = if method == Method::HEAD {
+        if bytes.is_none() {
+            // A HEAD says whether a GET would find it all.
+            check_size(node, &key, &range).await?;
+        }
+        Body::empty()
+    } else if let Some(lent) = lent {
+        Body::from(lent)
+    } else if whole {
+        Body::from_stream(checked(object_range(&node.store, key, range).await?, total_bytes).await?)
+    } else {
         check_size(node, &key, &range).await?;
         let absolute = range.start + wanted.start..range.start + wanted.end;
-        *response.body_mut() = Body::from_stream(object_range(&node.store, key, absolute).await?);
-    } else {
-        let pieces = checked(object_range(&node.store, key, range).await?, total_bytes).await?;
-        *response.body_mut() = Body::from_stream(pieces);
-    }
+        Body::from_stream(object_range(&node.store, key, absolute).await?)
+    };
     Ok(response)
 }
 
@@ -77,13 +88,7 @@ pub async fn init(
     if not_modified(headers, &etag) && !any_will_do(headers) {
         return Ok(unchanged(&etag));
     }
-    let key = ObjectKey::init(stream, hash);
-    let bytes = store::read_all(node.store.as_ref(), &key, 0..LARGEST_INIT_BYTES).await?;
-    if InitHash::of(&bytes) != hash {
-        // Whoever gets these bytes keeps them for a year.
-        tracing::error!(%key, "an init segment in the store is not what its name says");
-        return Err(Problem::internal());
-    }
+    let bytes = node.init_bytes(stream, hash).await?;
     if not_modified(headers, &etag) {
         return Ok(unchanged(&etag));
     }
@@ -97,6 +102,15 @@ pub async fn init(
     Ok(response)
 }
 
+/// For [`super::cache::objects::Objects::range`].
+fn is_part(front: &[u8], length: u64) -> Option<bool> {
+    match part_length(front) {
+        Front::Says(bytes) => Some(bytes == length),
+        Front::CutShort if front.len() < LARGEST_FRONT_BYTES => None,
+        _ => Some(false),
+    }
+}
+
 /// 404 unless the object holds all of `range`: a URL that somebody made up must not promise more.
 async fn check_size(node: &Node, key: &ObjectKey, range: &Range<u64>) -> Result<(), Problem> {
     if node.store.head(key).await? < range.end { Err(no_such_segment()) } else { Ok(()) }
@@ -107,14 +121,14 @@ async fn check_size(node: &Node, key: &ObjectKey, range: &Range<u64>) -> Result<
 async fn checked(mut pieces: ByteStream, length: u64) -> Result<ByteStream, Problem> {
     let mut front = Bytes::new();
     loop {
-        match part_length(&front) {
-            Front::Says(bytes) if bytes == length => break,
-            Front::CutShort if front.len() < LARGEST_FRONT_BYTES => match pieces.try_next().await? {
+        match is_part(&front, length) {
+            Some(true) => break,
+            Some(false) => return Err(no_such_segment()),
+            None => match pieces.try_next().await? {
                 Some(piece) if front.is_empty() => front = piece,
                 Some(piece) => front = [front, piece].concat().into(),
                 None => return Err(no_such_segment()),
             },
-            _ => return Err(no_such_segment()),
         }
     }
     Ok(stream::once(async { Ok(front) }).chain(pieces).boxed())

@@ -5,6 +5,7 @@
 
 mod answers;
 pub mod body;
+mod cache;
 pub mod conditional;
 mod export;
 mod health;
@@ -14,7 +15,11 @@ pub mod problem;
 mod server;
 mod watched;
 
-use crate::index::Index;
+use self::cache::objects::Objects;
+use self::cache::rows::Rows;
+use self::problem::Problem;
+use crate::index::{Index, IndexError};
+use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
 use crate::store::ObjectStore;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -34,6 +39,10 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// Bytes of rows and sample tables that are kept.
+    pub row_cache_bytes: u64,
+    /// Bytes of media that are kept.
+    pub media_cache_bytes: u64,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
 }
@@ -41,9 +50,50 @@ pub struct PlaybackOptions {
 /// What every request needs.
 pub struct Node {
     store: Arc<dyn ObjectStore>,
+    /// For `/readyz` only: all else asks [`Node::rows`].
     index: Arc<dyn Index>,
+    rows: Rows,
+    objects: Objects,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+}
+
+/// No init segment is larger: one sample entry with its parameter sets.
+const LARGEST_INIT_BYTES: usize = 1 << 20;
+
+impl Node {
+    /// A whole object (a segment, an init segment), from memory or fetched once for all who ask meanwhile. The
+    /// bytes are shared: what is made of them must not keep them longer than an answer lasts.
+    ///
+    /// # Errors
+    /// 404 for one that is not there, 503 while the store cannot be reached, 500 for one larger than
+    /// [`cache::objects::LARGEST_BYTES`].
+    pub async fn object(&self, key: &ObjectKey) -> Result<bytes::Bytes, Problem> {
+        Ok(self.objects.whole(key).await?)
+    }
+
+    /// An init segment, checked against its name.
+    ///
+    /// # Errors
+    /// As [`Node::object`]; 500 where the store has other bytes under this name.
+    pub async fn init_bytes(&self, stream: &StreamName, hash: InitHash) -> Result<bytes::Bytes, Problem> {
+        let key = ObjectKey::init(stream, hash);
+        let bytes = self.objects.whole(&key).await?;
+        if bytes.len() > LARGEST_INIT_BYTES || InitHash::of(&bytes) != hash {
+            // Whoever gets these bytes keeps them for a year.
+            tracing::error!(%key, "an init segment in the store is not what its name says");
+            return Err(Problem::internal());
+        }
+        Ok(bytes)
+    }
+
+    /// What an init segment says, by the index; `None` when the index does not know it.
+    ///
+    /// # Errors
+    /// Whatever the index says, unless it was asked before: what a hash says never changes.
+    pub async fn init_info(&self, stream: &StreamName, hash: InitHash) -> Result<Option<InitInfo>, IndexError> {
+        Ok(self.rows.inits(stream, &[hash]).await?.pop())
+    }
 }
 
 /// Answers `/healthz` and `/metrics` alone, for a process that plays nothing.
@@ -76,6 +126,8 @@ pub async fn serve(
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
         .build();
-    let node = Arc::new(Node { store, index, options, exports });
+    let rows = Rows::new(index.clone(), options.row_cache_bytes);
+    let objects = Objects::new(store.clone(), options.media_cache_bytes);
+    let node = Arc::new(Node { store, index, rows, objects, options, exports });
     server::run(listener, answers::router(node), cancel).await
 }

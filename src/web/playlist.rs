@@ -2,8 +2,9 @@
 
 use super::Node;
 use super::answers;
+use super::cache::rows::{Found, Known};
 use super::problem::Problem;
-use crate::media::{Segment, StreamName, UtcRange};
+use crate::media::{StreamName, UtcRange};
 use crate::playback::hls;
 use crate::playback::plan::Plan;
 use crate::playback::url::{PlaylistFormat, PlaylistTarget, Request};
@@ -12,8 +13,6 @@ use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 
 const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";
-/// Rows of one query.
-const PAGE_ROWS: usize = 5000;
 /// Rows of one answer: more than the longest window holds at one second a segment and a day.
 const MOST_ROWS: usize = 200_000;
 
@@ -33,27 +32,29 @@ impl Node {
     }
 
     /// What of `stream` is recorded.
-    pub async fn recorded(&self, stream: &StreamName) -> Result<Option<Recorded>, Problem> {
-        let extent = self.index.extent(stream).await?;
-        Ok(extent.map(|e| Recorded { first_start: e.first_start, live_edge: e.live_edge }))
+    ///
+    /// # Errors
+    /// 503 when the index cannot be reached and nothing is known from before.
+    pub async fn recorded(&self, stream: &StreamName) -> Result<Option<Known>, Problem> {
+        Ok(self.rows.extent(stream).await?)
     }
 
-    /// All listed segments that overlap `range`.
-    pub async fn overlapping(&self, stream: &StreamName, range: UtcRange) -> Result<Vec<Segment>, Problem> {
-        let mut rows: Vec<Segment> = Vec::new();
-        loop {
-            let after = rows.last().map(|s| s.id.sequence);
-            let page = self.index.window(stream, range, after, PAGE_ROWS).await?;
-            let full = page.len() == PAGE_ROWS;
-            rows.extend(page);
-            if rows.len() > MOST_ROWS {
-                return Err(Problem::bad_request("The window holds too many segments for one answer; ask for less."));
-            }
-            if !full {
-                return Ok(rows);
-            }
+    /// All listed segments that overlap `range`, by ascending sequence. `known`: what [`Node::recorded`] said.
+    ///
+    /// # Errors
+    /// 503 when the index cannot be reached and not all is known from before, 400 for too many.
+    pub async fn overlapping(&self, stream: &StreamName, known: &Known, range: UtcRange) -> Result<Found, Problem> {
+        let found = self.rows.overlapping(stream, &known.extent, range).await?;
+        if found.view.len() > MOST_ROWS {
+            return Err(Problem::bad_request("The window holds too many segments for one answer; ask for less."));
         }
+        Ok(found)
     }
+}
+
+/// What windows ask of a stream's extent.
+pub fn as_recorded(known: &Known) -> Recorded {
+    Recorded { first_start: known.extent.first_start, live_edge: known.extent.live_edge }
 }
 
 /// A multivariant or a media playlist.
@@ -68,16 +69,24 @@ pub async fn answer(
     }
     let limits = node.limits();
     let stream = &request.stream;
-    let recorded = node.recorded(stream).await?;
-    let window = window::resolve(&target.form, answers::now(), recorded, &limits)?;
-    let rows = match window.rows {
-        Rows::Overlapping(range) => node.overlapping(stream, range).await?,
-        Rows::Newest { before, count } => node.index.newest(stream, before, count).await?,
+    let (now, mut known) = (answers::now(), node.recorded(stream).await?);
+    let (window, view) = loop {
+        let window = window::resolve(&target.form, now, known.as_ref().map(as_recorded), &limits)?;
+        let Some(known) = &mut known else { return Err(WindowError::NothingRecorded.into()) };
+        let found = match window.rows {
+            Rows::Overlapping(range) => node.overlapping(stream, known, range).await?,
+            Rows::Newest { before, count } => node.rows.newest(stream, &known.extent, before, count).await?,
+        };
+        if found.edge >= known.extent.live_edge {
+            break (window, found.view);
+        }
+        // The index went away between the two questions: what is known ends where the rows do.
+        known.extent.live_edge = found.edge;
     };
-    let plan = Plan::build(&window, &rows, &limits)?;
+    let plan = Plan::build(&window, view.segments(), &limits)?;
     let inits = match hls::is_media(target) {
         true => Vec::new(),
-        false => node.index.inits(stream, &plan.inits()).await?,
+        false => node.rows.inits(stream, &plan.inits()).await?,
     };
     let text = hls::playlist(request, target, &plan, &inits, node.options.media_base_url.as_deref())?;
     Ok(answers::text(headers, text, CONTENT_TYPE, &window.cache))

@@ -233,6 +233,8 @@ async fn serve(
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
+        row_cache_bytes: 64 << 20,
+        media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
     };
     tokio::spawn(web::serve(listener, store, Arc::new(index), options, cancel.clone()));
@@ -274,7 +276,7 @@ async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: 
                 payload: &payloads[i],
             })
             .collect();
-        let (object, segment) = cmaf::write_segment(&id, run, decode_start, &parts).unwrap();
+        let (object, segment) = cmaf::write_segment(&id, run, decode_start, in_run == 0, &parts).unwrap();
         store.put(&segment.object, object.into(), "video/mp4").await.unwrap();
         keys.push(segment.object.clone());
         let row = SegmentWithTables { segment, tables: tables.to_vec() };

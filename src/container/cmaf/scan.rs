@@ -345,7 +345,7 @@ mod tests {
             [part(TrackId::video(1), &video, &payloads[0][..]), part(TrackId::audio(1), &audio, &payloads[1][..])];
         let (_, small, _) = small_segment();
         let id = SegmentId { stream: StreamName::parse("hd").unwrap(), ..small.id };
-        let (object, segment) = write_segment(&id, 0, Ticks(0), &parts).unwrap();
+        let (object, segment) = write_segment(&id, 0, Ticks(0), false, &parts).unwrap();
         (object, segment, vec![video, audio])
     }
 

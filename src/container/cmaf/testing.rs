@@ -215,6 +215,6 @@ pub(super) fn small_segment() -> (Vec<u8>, Segment, Vec<SampleTable>) {
             payload: &[Bytes::from_static(b"AAAAaaaa")],
         },
     ];
-    let (object, segment) = write_segment(&id, 2, Ticks(903_600), &parts).unwrap();
+    let (object, segment) = write_segment(&id, 2, Ticks(903_600), false, &parts).unwrap();
     (object, segment, vec![video, audio])
 }

@@ -18,7 +18,7 @@ mod tables;
 mod tests;
 
 pub use slices::{Slice, Slices, TablePiece};
-pub use tables::TableSet;
+pub use tables::{EncodedTables, TableSet};
 
 use crate::container::progressive::{HeadPiece, TooLarge};
 use crate::media::segment::{SegmentId, civil_hour};
@@ -196,6 +196,14 @@ impl ExportPlan {
     /// The tracks in the file, in the order of their `track_ID` from 1.
     pub fn tracks(&self) -> impl Iterator<Item = TrackId> {
         self.tracks.iter().map(|t| t.id)
+    }
+
+    /// Number and epoch of the file's segments whose numbers lie in `sequences`, ascending: what to load for a
+    /// [`TablePiece`].
+    pub fn named(&self, sequences: &std::ops::Range<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let from = self.segments.partition_point(|s| s.sequence < sequences.start);
+        let to = self.segments.partition_point(|s| s.sequence < sequences.end);
+        self.segments.get(from..to).unwrap_or_default().iter().map(|s| (s.sequence, s.epoch))
     }
 
     /// Memory that the plan holds, in bytes.

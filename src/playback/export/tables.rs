@@ -4,15 +4,39 @@ use super::ExportError;
 use crate::media::{Sample, SampleTable};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
-/// Sample tables by segment number, kept in their compact form (about 1 KB for 6 s of all tracks).
+/// The sample tables of one segment in their compact form (about 1 KB for 6 s of all tracks). Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct EncodedTables {
+    count: u16,
+    /// The tables one after another.
+    encoded: Arc<[u8]>,
+}
+
+impl EncodedTables {
+    /// The compact form of `tables`, which are in the order of the segment's parts.
+    pub fn of(tables: &[SampleTable]) -> Self {
+        let mut encoded = Vec::new();
+        for table in tables {
+            table.encode(&mut encoded);
+        }
+        Self { count: u16::try_from(tables.len()).unwrap_or(u16::MAX), encoded: encoded.into() }
+    }
+
+    /// Memory in use, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.encoded.len() + ENTRY_OVERHEAD_BYTES
+    }
+}
+
+/// Sample tables by segment number, kept in their compact form.
 ///
 /// One set serves both the making of a plan ([`super::ExportPlan::edges`]) and the rendering of its pieces;
 /// whoever fills it looks at [`TableSet::bytes`] and calls [`TableSet::clear`] when it grows too large.
 #[derive(Debug, Clone, Default)]
 pub struct TableSet {
-    /// Per segment: how many tables, then the tables one after another.
-    encoded: BTreeMap<u64, (u16, Box<[u8]>)>,
+    tables: BTreeMap<u64, EncodedTables>,
     bytes: usize,
 }
 
@@ -27,14 +51,14 @@ impl TableSet {
 
     /// Adds the tables of segment `sequence`, in the order of the segment's parts; replaces what was there.
     pub fn insert(&mut self, sequence: u64, tables: &[SampleTable]) {
-        let mut encoded = Vec::new();
-        for table in tables {
-            table.encode(&mut encoded);
-        }
-        self.bytes += encoded.len() + ENTRY_OVERHEAD_BYTES;
-        let count = u16::try_from(tables.len()).unwrap_or(u16::MAX);
-        if let Some((_, old)) = self.encoded.insert(sequence, (count, encoded.into())) {
-            self.bytes -= old.len() + ENTRY_OVERHEAD_BYTES;
+        self.insert_encoded(sequence, EncodedTables::of(tables));
+    }
+
+    /// The same for tables in their compact form.
+    pub fn insert_encoded(&mut self, sequence: u64, tables: EncodedTables) {
+        self.bytes += tables.bytes();
+        if let Some(old) = self.tables.insert(sequence, tables) {
+            self.bytes -= old.bytes();
         }
     }
 
@@ -45,7 +69,7 @@ impl TableSet {
 
     /// Whether the tables of segment `sequence` are here.
     pub fn contains(&self, sequence: u64) -> bool {
-        self.encoded.contains_key(&sequence)
+        self.tables.contains_key(&sequence)
     }
 
     /// Forgets everything.
@@ -58,7 +82,8 @@ impl TableSet {
     /// # Errors
     /// `MissingTables` when the segment is not here, `Disagree` when it has no such table.
     pub(super) fn get(&self, sequence: u64, ordinal: u16) -> Result<SampleTable, ExportError> {
-        let (count, encoded) = self.encoded.get(&sequence).ok_or(ExportError::MissingTables(sequence))?;
+        let EncodedTables { count, encoded } =
+            self.tables.get(&sequence).ok_or(ExportError::MissingTables(sequence))?;
         let disagree = ExportError::Disagree(sequence);
         if ordinal >= *count {
             return Err(disagree);
