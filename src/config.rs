@@ -26,6 +26,8 @@ const NOT_TEXTS: &[&str] = &[
     "recorder.spool_max_mib",
     "playback.row_cache_mib",
     "playback.media_cache_mib",
+    "preview.width",
+    "preview.processes",
     "store.s3.path_style",
 ];
 
@@ -43,6 +45,8 @@ pub struct Config {
     pub recorder: RecorderSettings,
     /// `[playback]`
     pub playback: PlaybackSettings,
+    /// `[preview]`
+    pub preview: PreviewSettings,
     /// `[janitor]`
     pub janitor: JanitorSettings,
     /// `[[stream]]`, in the order of the file.
@@ -124,6 +128,19 @@ pub struct PlaybackSettings {
     pub media_cache_mib: u64,
 }
 
+/// `[preview]`: single pictures.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PreviewSettings {
+    /// Program that makes JPEG files, by path or by name; without it there are only MP4 previews.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Width of JPEG files; smaller pictures stay as they are.
+    pub width: u32,
+    /// Most of these programs at once.
+    pub processes: usize,
+}
+
 /// `[janitor]`: retention.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -168,6 +185,7 @@ impl Default for Config {
                 row_cache_mib: 256,
                 media_cache_mib: 256,
             },
+            preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
             stream: Vec::new(),
         }
@@ -283,6 +301,15 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
+            fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
+        }
+        if !(16..=4096).contains(&self.preview.width) {
+            fault("preview.width", "16 to 4096; 320 is usual".into());
+        }
+        if !(1..=64).contains(&self.preview.processes) {
+            fault("preview.processes", "1 to 64; no more than there are processors".into());
         }
         for (key, mib) in
             [("row_cache_mib", self.playback.row_cache_mib), ("media_cache_mib", self.playback.media_cache_mib)]
@@ -494,6 +521,9 @@ mod tests {
             ("[http\n", "not valid TOML: line 1"),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
+            ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
+            ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),
             ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
             ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),

@@ -162,6 +162,13 @@ fn wrong_configurations_say_what_where_and_how() {
     assert_eq!(good.status.code(), Some(0), "{}", said(&good));
     assert!(said(&good).contains("good"), "{}", said(&good));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "checking has left files");
+
+    // A program that is named must start.
+    for (program, code) in [("/nonexistent/ffmpeg", 2), ("false", 2), ("ffmpeg", 0)] {
+        let checked = output(dir.path(), &["check-config"], &[("EVERTAPE_PREVIEW__FFMPEG", program)]);
+        assert_eq!(checked.status.code(), Some(code), "{program}: {}", said(&checked));
+        assert_eq!(said(&checked).contains("preview.ffmpeg"), code == 2, "{program}: {}", said(&checked));
+    }
 }
 
 /// Everything that can hold a secret, all of it dead.

@@ -81,6 +81,26 @@ impl Command {
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        eprintln!("the runtime cannot start: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check_config(config: &Config) -> ExitCode {
+    let faults = match runtime() {
+        Ok(runtime) => runtime.block_on(roles::check(config)),
+        Err(code) => return code,
+    };
+    if faults.is_empty() {
+        println!("The configuration is good: {} stream(s), listening on {}.", config.stream.len(), config.http.listen);
+        return ExitCode::SUCCESS;
+    }
+    faults.iter().for_each(|fault| eprintln!("{fault}"));
+    ExitCode::from(2)
+}
+
 /// Open files that are asked of the system; it may grant fewer.
 const MOST_FILES: u64 = 65_536;
 
@@ -94,9 +114,8 @@ pub fn main(cli: Cli) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    if let Command::CheckConfig(_) = cli.command {
-        println!("The configuration is good: {} stream(s), listening on {}.", config.stream.len(), config.http.listen);
-        return ExitCode::SUCCESS;
+    if matches!(cli.command, Command::CheckConfig(_)) {
+        return check_config(&config);
     }
     let shows_progress = matches!(cli.command, Command::Record(_)) && progress::on_terminal();
     let log_format = logging::start(common.log_format, shows_progress);
@@ -104,12 +123,9 @@ pub fn main(cli: Cli) -> ExitCode {
     if let Err(error) = rlimit::increase_nofile_limit(MOST_FILES) {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("the runtime cannot start: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(code) => return code,
     };
     let outcome = runtime.block_on(async {
         match cli.command {

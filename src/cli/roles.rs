@@ -10,6 +10,7 @@ use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream};
 use evertape::store::{self, ObjectStore};
+use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -91,6 +92,26 @@ async fn listen(config: &Config) -> anyhow::Result<TcpListener> {
         .with_context(|| format!("cannot listen on {}; give another address in http.listen", config.http.listen))
 }
 
+async fn jpeg_options(config: &Config) -> Option<JpegOptions> {
+    let ffmpeg = config.preview.ffmpeg.clone()?;
+    if let Some(why) = web::preview::cannot_start(&ffmpeg).await {
+        // Everything else is played all the same.
+        tracing::error!("preview.ffmpeg: {why}");
+    }
+    Some(JpegOptions { ffmpeg, width: config.preview.width, processes: config.preview.processes })
+}
+
+/// What `check-config` finds beyond the configuration's own rules: sentences.
+pub async fn check(config: &Config) -> Vec<String> {
+    let mut faults = Vec::new();
+    if let Some(ffmpeg) = &config.preview.ffmpeg
+        && let Some(why) = web::preview::cannot_start(ffmpeg).await
+    {
+        faults.push(format!("preview.ffmpeg: {why}"));
+    }
+    faults
+}
+
 async fn serve(
     config: &Config,
     listener: TcpListener,
@@ -103,6 +124,7 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        jpeg: jpeg_options(config).await,
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,

@@ -13,6 +13,8 @@ pub mod hls;
 pub mod json;
 mod language;
 pub mod plan;
+pub mod preview;
+pub mod rendered;
 pub mod summary;
 pub mod url;
 pub mod view;

@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist};
+use super::{Node, export, health, media, playlist, preview};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -83,16 +83,13 @@ fn kind_of(target: &Target) -> &'static str {
         Target::TsStream { .. } => "ts_stream",
         Target::Preview { .. } => "preview",
         Target::RecordingStatus { .. } | Target::Ranges(_) | Target::MediaInfo => "json",
-        Target::Segment { .. } => "segment",
-        Target::Init { .. } => "init",
+        Target::Segment { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } => "segment",
+        Target::Init { .. } | Target::InitMuxed { .. } => "init",
     }
 }
 
 fn parse(uri: &Uri) -> Result<Request, Problem> {
-    let path = percent_encoding::percent_decode_str(uri.path())
-        .decode_utf8()
-        .map_err(|_| Problem::bad_request("The address is not UTF-8."))?;
-    url::parse(&path, uri.query()).map_err(|error| match error {
+    url::parse(uri.path(), uri.query()).map_err(|error| match error {
         UrlError::NotFound => Problem::not_found("There is nothing at this address."),
         UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
@@ -118,18 +115,29 @@ async fn dispatch(
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
-        Target::Export { .. } | Target::TsStream { .. } | Target::Preview { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS or previews yet; ask for .fmp4.m3u8 or .mp4."))
+        Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
+        Target::Export { .. }
+        | Target::TsStream { .. }
+        | Target::SegmentTs { .. }
+        | Target::SegmentMuxed { .. }
+        | Target::InitMuxed { .. } => {
+            Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
 }
 
+/// Says how old an answer is (RFC 9111 5.1), where it is older than it would be with the index in reach.
+pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
+    if age.as_secs() > 0 {
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    response
+}
+
 /// A text with a tag of its content, or 304 where the asker has it.
 pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(body.as_bytes());
-    // Weak: the bytes on the wire may be compressed.
-    let etag = format!("W/\"{}\"", hex::encode(&digest[..12]));
+    // Weak: the bytes on the wire may be compressed. Equal on every node.
+    let etag = format!("W/\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(body.as_bytes()));
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     media::insert(out, header::ETAG, &etag);

@@ -11,6 +11,7 @@ mod export;
 mod health;
 mod media;
 mod playlist;
+pub mod preview;
 pub mod problem;
 mod server;
 mod watched;
@@ -39,6 +40,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// How JPEG previews are made; not at all when `None`.
+    pub jpeg: Option<preview::JpegOptions>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.
@@ -56,6 +59,7 @@ pub struct Node {
     objects: Objects,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    jpegs: Option<preview::Jpegs>,
 }
 
 /// No init segment is larger: one sample entry with its parameter sets.
@@ -119,6 +123,11 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
+    server::run(listener, router(store, index, options), cancel).await
+}
+
+/// What [`serve`] answers with, without connections.
+pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> axum::Router {
     let exports = moka::future::Cache::builder()
         .weigher(|key: &String, plan: &Arc<ExportPlan>| {
             u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
@@ -126,8 +135,9 @@ pub async fn serve(
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
         .build();
+    let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let node = Arc::new(Node { store, index, rows, objects, options, exports });
-    server::run(listener, answers::router(node), cancel).await
+    let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs });
+    answers::router(node)
 }

@@ -7,7 +7,8 @@ use super::problem::Problem;
 use crate::media::{StreamName, UtcRange};
 use crate::playback::hls;
 use crate::playback::plan::Plan;
-use crate::playback::url::{PlaylistFormat, PlaylistTarget, Request};
+use crate::playback::rendered;
+use crate::playback::url::{Layout, PlaylistFormat, PlaylistTarget, Request};
 use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
@@ -64,13 +65,13 @@ pub async fn answer(
     request: &Request,
     target: &PlaylistTarget,
 ) -> Result<Response<Body>, Problem> {
-    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.muxed {
+    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.layout != Layout::Renditions {
         return Err(Problem::not_found("This node does not make MPEG-TS or DASH yet; ask for .fmp4.m3u8."));
     }
     let limits = node.limits();
     let stream = &request.stream;
     let (now, mut known) = (answers::now(), node.recorded(stream).await?);
-    let (window, view) = loop {
+    let (window, view, stale) = loop {
         let window = window::resolve(&target.form, now, known.as_ref().map(as_recorded), &limits)?;
         let Some(known) = &mut known else { return Err(WindowError::NothingRecorded.into()) };
         let found = match window.rows {
@@ -78,16 +79,20 @@ pub async fn answer(
             Rows::Newest { before, count } => node.rows.newest(stream, &known.extent, before, count).await?,
         };
         if found.edge >= known.extent.live_edge {
-            break (window, found.view);
+            break (window, found.view, known.stale);
         }
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
     };
+    let base = node.options.media_base_url.as_deref();
+    if let Some(text) = rendered::media_playlist(request, target, &window, &view, &limits, base) {
+        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
+    }
     let plan = Plan::build(&window, view.segments(), &limits)?;
     let inits = match hls::is_media(target) {
         true => Vec::new(),
         false => node.rows.inits(stream, &plan.inits()).await?,
     };
-    let text = hls::playlist(request, target, &plan, &inits, node.options.media_base_url.as_deref())?;
-    Ok(answers::text(headers, text, CONTENT_TYPE, &window.cache))
+    let text = hls::playlist(request, target, &plan, &inits, base)?;
+    Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
 }

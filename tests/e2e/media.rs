@@ -34,7 +34,7 @@ pub async fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
 }
 
 /// A number in each frame: a row of boxes, white for the bits that are set.
-fn numbering() -> String {
+pub fn numbering() -> String {
     (0..BITS)
         .map(|bit| {
             let x = bit * 20;

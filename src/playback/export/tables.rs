@@ -81,7 +81,7 @@ impl TableSet {
     ///
     /// # Errors
     /// `MissingTables` when the segment is not here, `Disagree` when it has no such table.
-    pub(super) fn get(&self, sequence: u64, ordinal: u16) -> Result<SampleTable, ExportError> {
+    pub(in crate::playback) fn get(&self, sequence: u64, ordinal: u16) -> Result<SampleTable, ExportError> {
         let EncodedTables { count, encoded } =
             self.tables.get(&sequence).ok_or(ExportError::MissingTables(sequence))?;
         let disagree = ExportError::Disagree(sequence);
