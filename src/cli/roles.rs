@@ -125,6 +125,7 @@ async fn serve(
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
         jpeg: jpeg_options(config).await,
+        cors_origins: config.http.cors_origins.clone(),
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,

@@ -86,7 +86,7 @@ pub async fn answer(
     };
     let base = node.options.media_base_url.as_deref();
     if let Some(text) = rendered::media_playlist(request, target, &window, &view, &limits, base) {
-        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
+        return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
     let plan = Plan::build(&window, view.segments(), &limits)?;
     let inits = match hls::is_media(target) {
@@ -94,5 +94,5 @@ pub async fn answer(
         false => node.rows.inits(stream, &plan.inits()).await?,
     };
     let text = hls::playlist(request, target, &plan, &inits, base)?;
-    Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
+    Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))
 }

@@ -179,8 +179,8 @@ impl Bed {
     }
 
     /// The node without its connections.
-    pub fn router(&self) -> axum::Router {
-        web::router(self.store.clone(), Arc::new(self.index.clone()), options())
+    pub fn service(&self) -> web::Service {
+        web::service(self.store.clone(), Arc::new(self.index.clone()), options())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
@@ -266,15 +266,8 @@ async fn serve(
 }
 
 fn options() -> PlaybackOptions {
-    PlaybackOptions {
-        max_window: Duration::from_secs(24 * 3600),
-        media_base_url: None,
-        segment_seconds: SECONDS as u32,
-        jpeg: None,
-        row_cache_bytes: 64 << 20,
-        media_cache_bytes: 64 << 20,
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
-    }
+    let options = PlaybackOptions::new(PrometheusBuilder::new().build_recorder().handle());
+    PlaybackOptions { segment_seconds: SECONDS as u32, ..options }
 }
 
 /// Of what the samples of segment n of another stream are made: this and n.
