@@ -130,6 +130,10 @@ async fn outages() {
     assert_eq!(ready().await.status(), 200);
     let export = format!("archive-{}-30.mp4", bed.from);
 
+    let fresh_node = bed.second_node().await;
+    for path in bed.texts().into_iter().chain([export.clone()]) {
+        assert_eq!(bed.get(&path).await.status(), 200, "{path}");
+    }
     bed.index.set_out(true);
     let before = bed.index.injected();
     for path in [&segments[0], &segments[5], &init] {
@@ -140,9 +144,10 @@ async fn outages() {
     }
     assert_eq!(bed.index.injected(), before, "serving media asked the index");
     for path in bed.texts().into_iter().chain([export.clone()]) {
-        let answer = bed.get(&path).await;
+        let answer = bed.client.get(format!("{fresh_node}/{path}")).send().await.unwrap();
         assert!(header(&answer, "retry-after").parse::<u32>().is_ok_and(|s| s > 0), "{path}");
         problem(answer, 503, true, &path).await;
+        assert_eq!(bed.get(&path).await.status(), 200, "what is known is still said: {path}");
     }
     problem(ready().await, 503, true, "readyz").await;
     assert_eq!(bed.client.get(format!("{root}/healthz")).send().await.unwrap().status(), 200);
@@ -153,10 +158,13 @@ async fn outages() {
     for path in bed.texts() {
         assert_eq!(bed.get(&path).await.status(), 200, "playlists need no store: {path}");
     }
-    for path in [&segments[1], &init] {
-        let answer = bed.get(path).await;
-        assert!(!header(&answer, "retry-after").is_empty(), "{path}");
-        problem(answer, 503, true, path).await;
+    for url in [format!("{}/{}", bed.base, segments[1]), format!("{fresh_node}/{init}")] {
+        let answer = bed.client.get(&url).send().await.unwrap();
+        assert!(!header(&answer, "retry-after").is_empty(), "{url}");
+        problem(answer, 503, true, &url).await;
+    }
+    for path in [&segments[0], &init] {
+        assert_eq!(bed.get(path).await.status(), 200, "what was read lately is still served: {path}");
     }
     problem(ready().await, 503, true, "readyz").await;
     assert_eq!(bed.client.get(format!("{root}/healthz")).send().await.unwrap().status(), 200);

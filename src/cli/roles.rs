@@ -124,6 +124,7 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        max_streams: config.playback.max_streams,
         jpeg: jpeg_options(config).await,
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,

@@ -9,9 +9,11 @@
 
 pub mod cache;
 pub mod export;
+pub mod feed;
 pub mod hls;
 pub mod json;
 mod language;
+pub mod pacing;
 pub mod plan;
 pub mod preview;
 pub mod summary;

@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist, preview};
+use super::{Node, export, health, media, playlist, preview, stream_mode};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -119,10 +119,19 @@ async fn dispatch(
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
-        Target::Export { .. } | Target::TsStream { .. } => {
+        Target::TsStream { shift, tracks } => stream_mode::answer(node, method, stream, *shift, tracks.as_ref()).await,
+        Target::Export { .. } => {
             Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
+}
+
+/// Says how old an answer is (RFC 9111 5.1), where it is older than it would be with the index in reach.
+pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
+    if age.as_secs() > 0 {
+        response.headers_mut().insert(header::AGE, HeaderValue::from(age.as_secs()));
+    }
+    response
 }
 
 /// A text with a tag of its content, or 304 where the asker has it.

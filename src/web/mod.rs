@@ -14,6 +14,7 @@ mod playlist;
 pub mod preview;
 pub mod problem;
 mod server;
+mod stream_mode;
 mod watched;
 
 use self::cache::objects::Objects;
@@ -40,6 +41,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// Most endless streams at once.
+    pub max_streams: usize,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
     /// Bytes of rows and sample tables that are kept.
@@ -60,6 +63,10 @@ pub struct Node {
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
     jpegs: Option<preview::Jpegs>,
+    muxed: stream_mode::MuxedParts,
+    places: stream_mode::Places,
+    /// This process is being stopped: what has no end ends.
+    stopping: CancellationToken,
 }
 
 /// No init segment is larger: one sample entry with its parameter sets.
@@ -133,6 +140,9 @@ pub async fn serve(
     let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs });
+    let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
+    let places = stream_mode::Places::new(options.max_streams);
+    let stopping = cancel.clone();
+    let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs, muxed, places, stopping });
     server::run(listener, answers::router(node), cancel).await
 }

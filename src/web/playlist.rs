@@ -70,7 +70,7 @@ pub async fn answer(
     let limits = node.limits();
     let stream = &request.stream;
     let (now, mut known) = (answers::now(), node.recorded(stream).await?);
-    let (window, view) = loop {
+    let (window, view, stale) = loop {
         let window = window::resolve(&target.form, now, known.as_ref().map(as_recorded), &limits)?;
         let Some(known) = &mut known else { return Err(WindowError::NothingRecorded.into()) };
         let found = match window.rows {
@@ -78,7 +78,7 @@ pub async fn answer(
             Rows::Newest { before, count } => node.rows.newest(stream, &known.extent, before, count).await?,
         };
         if found.edge >= known.extent.live_edge {
-            break (window, found.view);
+            break (window, found.view, known.stale);
         }
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
@@ -89,5 +89,5 @@ pub async fn answer(
         false => node.rows.inits(stream, &plan.inits()).await?,
     };
     let text = hls::playlist(request, target, &plan, &inits, node.options.media_base_url.as_deref())?;
-    Ok(answers::text(headers, text, CONTENT_TYPE, &window.cache))
+    Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
 }

@@ -242,7 +242,8 @@ impl Archive {
                 payload: &p.payload,
             })
             .collect();
-        let (object, segment) = cmaf::write_segment(&id, discontinuity, cut.anchor, &inputs).expect("a segment");
+        let (object, segment) =
+            cmaf::write_segment(&id, discontinuity, cut.anchor, cut.new_run, &inputs).expect("a segment");
         for part in &cut.parts {
             let key = ObjectKey::init(&self.stream, part.init.info.hash);
             self.store.put(&key, part.init.bytes.clone(), "video/mp4").await.unwrap();
@@ -264,6 +265,7 @@ impl Archive {
             max_window: Duration::from_secs(24 * 3600),
             media_base_url: None,
             segment_seconds: SEGMENT_SECONDS,
+            max_streams: 100,
             jpeg,
             row_cache_bytes: 64 << 20,
             media_cache_bytes: 64 << 20,

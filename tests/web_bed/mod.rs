@@ -1,5 +1,7 @@
 //! A playback node in this process, over synthetic recordings: two runs with a gap, one picture and two sounds.
 
+#![allow(dead_code, reason = "several suites use it, each some of it")]
+
 use bytes::Bytes;
 use evertape::container::cmaf::{self, PartInput};
 use evertape::index::faults::{FaultyIndex, Rates};
@@ -68,6 +70,7 @@ pub struct Bed {
     pub dir: tempfile::TempDir,
     pub store: Arc<CountingStore>,
     pub index: FaultyIndex<dyn Index>,
+    pub recorder: Recorder,
     pub base: String,
     pub address: std::net::SocketAddr,
     /// Start of the recording in UTC seconds.
@@ -135,7 +138,11 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let keys = fill(&store, &*index, from, video_bytes).await;
+        let recorder = Recorder::new(store.clone(), index.clone(), from, video_bytes).await;
+        let mut keys = Vec::new();
+        for n in 0..2 * SEGMENTS {
+            keys.push(recorder.publish(n).await.0);
+        }
         // Counts every call and disturbs none.
         let rates = Rates { before_percent: 0, after_percent: 0, delay_percent: 100, delay: Duration::ZERO };
         let index = FaultyIndex::seeded(index, 1, rates);
@@ -143,7 +150,18 @@ impl Bed {
         let address = serve(store.clone(), index.clone(), &cancel).await;
         let client = reqwest::Client::builder().no_gzip().build().unwrap();
         store.taken();
-        Self { dir, store, index, base: format!("http://{address}/demo"), address, from, keys, client, cancel }
+        Self {
+            dir,
+            store,
+            index,
+            recorder,
+            base: format!("http://{address}/demo"),
+            address,
+            from,
+            keys,
+            client,
+            cancel,
+        }
     }
 
     /// Another node over the same recordings; gives its base.
@@ -233,6 +251,7 @@ async fn serve(
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
+        max_streams: 100,
         jpeg: None,
         row_cache_bytes: 64 << 20,
         media_cache_bytes: 64 << 20,
@@ -242,46 +261,62 @@ async fn serve(
     address
 }
 
-async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: u32) -> Vec<ObjectKey> {
-    let stream = StreamName::parse("demo").unwrap();
-    let inits = [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
-    for (bytes, info) in &inits {
-        store.put(&ObjectKey::init(&stream, info.hash), bytes.clone(), "video/mp4").await.unwrap();
+/// Publishes what is played.
+pub struct Recorder {
+    store: Arc<CountingStore>,
+    index: Arc<dyn Index>,
+    lease: index::Lease,
+    inits: Vec<InitInfo>,
+    tables: Vec<SampleTable>,
+    from: i64,
+}
+
+impl Recorder {
+    async fn new(store: Arc<CountingStore>, index: Arc<dyn Index>, from: i64, video_bytes: u32) -> Self {
+        let stream = StreamName::parse("demo").unwrap();
+        let inits = [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
+        for (bytes, info) in &inits {
+            store.put(&ObjectKey::init(&stream, info.hash), bytes.clone(), "video/mp4").await.unwrap();
+        }
+        let inits: Vec<InitInfo> = inits.iter().map(|(_, info)| info.clone()).collect();
+        let tables = vec![table(150, video_bytes, 50), table(250, 100, 0), table(250, 90, 0)];
+        let lease = index.acquire(&stream, "bed", UtcUs::from_seconds(from), 1 << 50).await.unwrap().unwrap();
+        Self { store, index, lease, inits, tables, from }
     }
-    let infos: Vec<InitInfo> = inits.iter().map(|(_, info)| info.clone()).collect();
-    let tables = [table(150, video_bytes, 50), table(250, 100, 0), table(250, 90, 0)];
-    let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
-    let lease = index.acquire(&stream, "bed", UtcUs::from_seconds(from), 1 << 50).await.unwrap().unwrap();
-    let mut keys = Vec::new();
-    for n in 0..2 * SEGMENTS {
-        let (run, in_run) = (n / SEGMENTS, (n % SEGMENTS) as i64);
-        let start = from + run as i64 * SECOND_RUN + in_run * SECONDS;
+
+    /// Object and row of segment `n`: the first [`SEGMENTS`] are one run, all others another. Its start in seconds
+    /// is given, too.
+    pub async fn publish(&self, n: u64) -> (ObjectKey, i64) {
+        let run = u64::from(n >= SEGMENTS);
+        let in_run = (n - run * SEGMENTS) as i64;
+        let start = self.from + run as i64 * SECOND_RUN + in_run * SECONDS;
         let id = SegmentId {
-            stream: stream.clone(),
+            stream: self.lease.stream.clone(),
             run: RunId(u128::from(run) + 1),
             epoch: 1,
             sequence: n,
             start: UtcUs::from_seconds(start),
             duration_us: SECONDS * 1_000_000,
         };
+        let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            tables.iter().map(|t| vec![Bytes::from(vec![n as u8 + 1; t.payload_bytes() as usize])]).collect();
+            self.tables.iter().map(|t| vec![Bytes::from(vec![n as u8 + 1; t.payload_bytes() as usize])]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
-                init: infos[i].hash,
+                init: self.inits[i].hash,
                 decode_start,
-                table: &tables[i],
+                table: &self.tables[i],
                 payload: &payloads[i],
             })
             .collect();
         let (object, segment) = cmaf::write_segment(&id, run, decode_start, in_run == 0, &parts).unwrap();
-        store.put(&segment.object, object.into(), "video/mp4").await.unwrap();
-        keys.push(segment.object.clone());
-        let row = SegmentWithTables { segment, tables: tables.to_vec() };
-        index.publish(&lease, &row, &infos).await.unwrap();
+        self.store.put(&segment.object, object.into(), "video/mp4").await.unwrap();
+        let key = segment.object.clone();
+        let row = SegmentWithTables { segment, tables: self.tables.clone() };
+        self.index.publish(&self.lease, &row, &self.inits).await.unwrap();
+        (key, start)
     }
-    keys
 }
