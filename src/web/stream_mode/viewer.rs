@@ -32,6 +32,8 @@ const SILENCE: Duration = Duration::from_secs(180);
 const OUTAGE: Duration = Duration::from_secs(60);
 /// Between two tries.
 const RETRY: Duration = Duration::from_secs(1);
+/// After a segment that had to be left out: many may be missing in a row.
+const AFTER_DAMAGE: Duration = Duration::from_millis(100);
 /// How far ahead rows are looked for before the gap is measured.
 const LOOK_US: i64 = 2 * LONGEST_SEGMENT_US;
 
@@ -150,6 +152,7 @@ impl Viewer {
                     tracing::warn!(stream = %self.stream, sequence, why = problem.detail, "a segment is left out of a stream");
                     self.parts.clear();
                     self.joined = false;
+                    tokio::time::sleep(AFTER_DAMAGE).await;
                 }
             }
         }
@@ -202,9 +205,15 @@ impl Viewer {
         self.joined &= self.current.as_ref().is_none_or(|before| feed::joins(before, &segment));
         self.position = segment.id.end();
         let segment = self.current.insert(segment);
+        if !tables.contains(segment.id.sequence) {
+            return Err(Problem::not_found("This part of the recording is not (or no longer) in the index."));
+        }
         self.parts = feed::parts(segment, &tables, self.tracks.as_ref(), at)?.into();
-        // Without any of the chosen tracks it is left out.
-        self.joined &= !self.parts.is_empty();
+        if self.parts.is_empty() {
+            // None of the chosen tracks: it is left out. Many of them in a row must not keep others waiting.
+            self.joined = false;
+            tokio::task::yield_now().await;
+        }
         Ok(())
     }
 
