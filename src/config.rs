@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Environment variables of the same prefix that are not configuration keys.
-const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools"];
+const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 
 /// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
 /// stand, or a password of digits would be a number.

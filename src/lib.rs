@@ -19,6 +19,7 @@
 pub mod clock;
 pub mod config;
 pub mod container;
+pub mod crash_points;
 pub mod index;
 pub mod janitor;
 pub mod manifest;

@@ -8,5 +8,6 @@ pub mod media;
 pub mod multivariant;
 mod text;
 
-pub use media::{MediaPlaylist, MediaSegment, PlaylistType, Start, WriteUri};
+pub use media::{MediaPlaylist, MediaSegment, PlaylistType, Start, WriteUri, push_map};
 pub use multivariant::{MultivariantPlaylist, Rendition, Variant};
+pub use text::DateText;

@@ -9,30 +9,30 @@
 use super::language;
 use super::plan::{Entry, Plan};
 use super::summary::{TrackSummary, summarize};
-use super::url::{CarriedQuery, Form, PlaylistFormat, PlaylistTarget, Request, Shift, TrackChoice};
-use super::window::{Mode, WindowError};
+use super::url::{CarriedQuery, Form, Layout, PlaylistFormat, PlaylistTarget, Request, Shift, TrackChoice};
+use super::window::{Mode, Window, WindowError};
 use crate::manifest::hls::{
     MediaPlaylist, MediaSegment, MultivariantPlaylist, PlaylistType, Rendition, Start, Variant, WriteUri,
 };
 use crate::media::segment::SegmentId;
 use crate::media::track::{Codec, InitInfo};
-use crate::media::{InitHash, RunId, TrackId, TrackKind};
+use crate::media::{InitHash, RunId, Segment, TrackId, TrackKind};
 use std::fmt::Write;
 
 /// EXT-X-VERSION: EXT-X-MAP without I-frames only (RFC 8216 7).
-const VERSION: u8 = 7;
+pub(super) const VERSION: u8 = 7;
 
 /// Everything about a request that goes into URIs.
-struct Links<'a> {
+pub(super) struct Links<'a> {
     /// Stands before `segment/` and `init/`.
-    media_base: String,
+    pub(super) media_base: String,
     /// Leads from the request to its stream's folder.
     up: String,
-    carried: &'a CarriedQuery,
+    pub(super) carried: &'a CarriedQuery,
 }
 
 impl<'a> Links<'a> {
-    fn new(request: &'a Request, media_base_url: Option<&str>) -> Self {
+    pub(super) fn new(request: &'a Request, media_base_url: Option<&str>) -> Self {
         let up = "../".repeat(request.depth);
         let media_base = match media_base_url {
             // Set by an operator, but a line break in it would still break every playlist.
@@ -46,9 +46,14 @@ impl<'a> Links<'a> {
         Self { media_base, up, carried: &request.carried }
     }
 
+    /// Links of media only, for text that is made once for many requests.
+    pub(super) fn bare(media_base: &str, carried: &'a CarriedQuery) -> Self {
+        Self { media_base: media_base.to_owned(), up: String::new(), carried }
+    }
+
     fn child(&self, form: Form, track: TrackId) -> String {
         let tracks = Some(TrackChoice::one(track));
-        let target = PlaylistTarget { form, format: PlaylistFormat::HlsFmp4, muxed: false, tracks };
+        let target = PlaylistTarget { form, format: PlaylistFormat::HlsFmp4, layout: Layout::Renditions, tracks };
         let mut uri = format!("{}{target}", self.up);
         self.push_query(&mut uri);
         uri
@@ -64,13 +69,13 @@ impl<'a> Links<'a> {
 
 /// The URI of a media segment, of an init segment, or of nothing.
 #[derive(Clone, Copy)]
-struct MediaUri<'a> {
-    links: &'a Links<'a>,
-    what: Resource<'a>,
+pub(super) struct MediaUri<'a> {
+    pub(super) links: &'a Links<'a>,
+    pub(super) what: Resource<'a>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Resource<'a> {
+pub(super) enum Resource<'a> {
     Segment { id: &'a SegmentId, track: TrackId, offset: u64, length: u64 },
     Init(InitHash),
     Gap,
@@ -190,25 +195,10 @@ fn media_playlist(plan: &Plan<'_>, track: TrackId, links: &Links<'_>) -> String 
         let part = segment.part(track);
         map = part.map(|p| p.init).or(map);
         independent &= part.is_none_or(|p| p.starts_with_sync);
-        segments.push(MediaSegment {
-            discontinuities,
-            map: map.map(|hash| uri(Resource::Init(hash))),
-            program_date_time: Some(part.map_or(segment.id.start, |p| segment.utc_of(p.presentation_start))),
-            duration_us: part.map_or(segment.id.duration_us, |p| p.duration.to_us()),
-            gap: part.is_none(),
-            uri: uri(part.map_or(Resource::Gap, |p| Resource::Segment {
-                id: &segment.id,
-                track,
-                offset: p.offset,
-                length: p.length,
-            })),
-        });
+        let map = map.map(|hash| uri(Resource::Init(hash)));
+        segments.push(MediaSegment { discontinuities, map, ..listed(segment, track, links) });
     }
-    let (playlist_type, ended) = match plan.window().mode {
-        Mode::Vod { .. } => (Some(PlaylistType::Vod), true),
-        Mode::Event => (Some(PlaylistType::Event), false),
-        Mode::Sliding { .. } => (None, false),
-    };
+    let (playlist_type, ended) = kind(plan.window().mode);
     let playlist = MediaPlaylist {
         version: VERSION,
         target_duration_seconds: plan.target_seconds(),
@@ -216,21 +206,48 @@ fn media_playlist(plan: &Plan<'_>, track: TrackId, links: &Links<'_>) -> String 
         discontinuity_sequence: plan.first().discontinuity,
         playlist_type,
         independent_segments: independent,
-        start: start(plan, track),
+        start: start(plan.window(), plan.first(), track),
         segments,
         ended,
     };
     playlist.to_text()
 }
 
+/// A segment as a playlist lists it, apart from what depends on the one before it.
+pub(super) fn listed<'a>(segment: &'a Segment, track: TrackId, links: &'a Links<'a>) -> MediaSegment<MediaUri<'a>> {
+    let part = segment.part(track);
+    let what = part.map_or(Resource::Gap, |p| Resource::Segment {
+        id: &segment.id,
+        track,
+        offset: p.offset,
+        length: p.length,
+    });
+    MediaSegment {
+        discontinuities: 0,
+        map: None,
+        program_date_time: Some(part.map_or(segment.id.start, |p| segment.utc_of(p.presentation_start))),
+        duration_us: part.map_or(segment.id.duration_us, |p| p.duration.to_us()),
+        gap: part.is_none(),
+        uri: MediaUri { links, what },
+    }
+}
+
+/// EXT-X-PLAYLIST-TYPE, and whether the playlist has ended.
+pub(super) const fn kind(mode: Mode) -> (Option<PlaylistType>, bool) {
+    match mode {
+        Mode::Vod { .. } => (Some(PlaylistType::Vod), true),
+        Mode::Event => (Some(PlaylistType::Event), false),
+        Mode::Sliding { .. } => (None, false),
+    }
+}
+
 /// Where playing starts: at the moment asked for, which lies inside the first segment.
-fn start(plan: &Plan<'_>, track: TrackId) -> Option<Start> {
-    let first = plan.first();
+pub(super) fn start(window: &Window, first: &Segment, track: TrackId) -> Option<Start> {
     let begins = first.part(track).map_or(first.id.start, |p| first.utc_of(p.presentation_start));
-    let time_offset_us = plan.window().start?.since(begins).max(0);
+    let time_offset_us = window.start?.since(begins).max(0);
     // A tag for less than a millisecond would only make players seek.
     let time_offset_us = if time_offset_us < 1000 { 0 } else { time_offset_us };
-    match (plan.window().mode, time_offset_us) {
+    match (window.mode, time_offset_us) {
         (Mode::Vod { .. }, 0) => None,
         (_, time_offset_us) => Some(Start { time_offset_us, precise: time_offset_us > 0 }),
     }

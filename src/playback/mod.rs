@@ -16,6 +16,7 @@ mod language;
 pub mod pacing;
 pub mod plan;
 pub mod preview;
+pub mod rendered;
 pub mod summary;
 pub mod url;
 pub mod view;

@@ -49,7 +49,7 @@ pub struct Plan<'a> {
 }
 
 /// What lies between two listed segments.
-enum Link {
+pub(super) enum Link {
     /// They follow each other, after so many discontinuities.
     Next(u32),
     /// Numbers are missing: so many, and so many discontinuities.
@@ -58,7 +58,7 @@ enum Link {
     Wide,
 }
 
-fn link(before: &Segment, after: &Segment, ended: bool) -> Link {
+pub(super) fn link(before: &Segment, after: &Segment, ended: bool) -> Link {
     let missing = after.id.sequence.saturating_sub(before.id.sequence).saturating_sub(1);
     let breaks = match after.discontinuity.checked_sub(before.discontinuity) {
         Some(n) => n,
@@ -109,7 +109,8 @@ impl<'a> Plan<'a> {
         }
         let listed = listed.get(from..).unwrap_or_default();
         let Some(&first) = listed.first() else { return Err(WindowError::NothingRecorded) };
-        let target_seconds = target_seconds(listed, limits);
+        let longest_us = listed.iter().map(|s| longest_us(s)).max().unwrap_or(0);
+        let target_seconds = target_seconds(longest_us, limits);
         let mut plan = Self { window: *window, entries: Vec::with_capacity(listed.len()), first, target_seconds };
         let mut previous: Option<&Segment> = None;
         for &segment in listed {
@@ -220,12 +221,13 @@ fn last_spanning(listed: &[&Segment], keep_us: i64) -> usize {
     0
 }
 
-fn target_seconds(listed: &[&Segment], limits: &Limits) -> u32 {
-    let longest_us = listed
-        .iter()
-        .flat_map(|s| s.tracks.iter().map(|p| p.duration.to_us()).chain([s.id.duration_us]))
-        .max()
-        .unwrap_or(0);
+/// The longest of a segment's durations, on the wall or of a track, in microseconds.
+pub(super) fn longest_us(segment: &Segment) -> i64 {
+    segment.tracks.iter().map(|p| p.duration.to_us()).fold(segment.id.duration_us, i64::max)
+}
+
+/// EXT-X-TARGETDURATION for segments of which the longest lasts `longest_us`.
+pub(super) fn target_seconds(longest_us: i64, limits: &Limits) -> u32 {
     // RFC 8216 4.3.3.1: each EXTINF, rounded to the nearest integer.
     let needed = u32::try_from(longest_us.saturating_add(500_000) / 1_000_000).unwrap_or(u32::MAX);
     let unit = limits.target_seconds.max(1);

@@ -1,6 +1,6 @@
 //! The URL grammar of playback: one type for requests, one parser, one printer, one table of tests.
 //!
-//! Comes in: a percent-decoded path and a raw query, from anyone. Goes out: a [`Request`] that says what is
+//! Comes in: a path and a query as they were sent, from anyone. Goes out: a [`Request`] that says what is
 //! asked of which stream, or the path of one. Lenient in what is read, one spelling in what is printed.
 //! Never: looks anything up; lets a line break, a quote or a control character through.
 
@@ -36,6 +36,8 @@ pub struct Request {
     pub target: Target,
     /// The part of the query that every URI of the answer repeats.
     pub carried: CarriedQuery,
+    /// `_HLS_skip=YES` or `v2` (rfc8216bis 6.2.5.1): a playlist update without what is known already will do.
+    pub delta: bool,
     /// Path components between the stream and the last one: as many `../` lead back to the stream.
     pub depth: usize,
 }
@@ -92,12 +94,34 @@ pub enum Target {
         /// Bytes, at least 1.
         length: u64,
     },
+    /// `segment/{base}/{tracks}.ts`: tracks of one segment as MPEG-TS.
+    SegmentTs {
+        /// The segment: its object's key follows.
+        id: SegmentId,
+        /// Which tracks: 1 to [`MAX_MUXED`], ascending.
+        tracks: Vec<TrackId>,
+    },
+    /// `segment/{base}/{tracks}.m4s`: fragments of several tracks of one segment.
+    SegmentMuxed {
+        /// The segment: its object's key follows.
+        id: SegmentId,
+        /// Which tracks: 2 to [`MAX_MUXED`], ascending.
+        tracks: Vec<TrackId>,
+    },
     /// `init/{hash}.mp4`: an init segment.
     Init {
         /// Its content hash.
         hash: InitHash,
     },
+    /// `init/{hash}-{hash}….mp4`: one init segment for several tracks.
+    InitMuxed {
+        /// Content hashes of theirs in the order of the tracks: 2 to [`MAX_MUXED`].
+        hashes: Vec<InitHash>,
+    },
 }
+
+/// Most tracks in one muxed segment.
+pub const MAX_MUXED: usize = 16;
 
 /// A playlist: of when, in which format, with which tracks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,10 +130,21 @@ pub struct PlaylistTarget {
     pub form: Form,
     /// In which format.
     pub format: PlaylistFormat,
-    /// Audio and video muxed in one media playlist (`mono-…`, `video-…`).
-    pub muxed: bool,
+    /// What is in its segments.
+    pub layout: Layout,
     /// Which tracks; all when `None`.
     pub tracks: Option<TrackChoice>,
+}
+
+/// What is in the segments of a playlist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layout {
+    /// Each rendition by itself, or as the container wants it.
+    Renditions,
+    /// `mono-…`, `video-…`: one media playlist, all tracks muxed.
+    Muxed,
+    /// `iframes-…`: the sync samples of one video track.
+    IFrames,
 }
 
 /// Of when a playlist is.
@@ -290,8 +325,13 @@ impl fmt::Display for Form {
 impl fmt::Display for PlaylistTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_tracks(f, self.tracks.as_ref())?;
-        if self.muxed {
-            f.write_str("mono")?;
+        let word = match self.layout {
+            Layout::Renditions => None,
+            Layout::Muxed => Some("mono"),
+            Layout::IFrames => Some("iframes"),
+        };
+        if let Some(word) = word {
+            f.write_str(word)?;
             match self.form {
                 Form::Live => {}
                 Form::Finite { .. } | Form::FromNow { .. } => {
@@ -338,7 +378,8 @@ impl fmt::Display for Target {
             }
             Target::Preview { at, format } => {
                 if let Some(at) = at {
-                    write!(f, "{}-", Moment(*at))?;
+                    // Two digits would be the seconds of the date form where the stream's name looks like a date.
+                    write!(f, "{:0>3}-", Moment(*at).to_string())?;
                 }
                 f.write_str(match format {
                     PreviewFormat::Mp4 => "preview.mp4",
@@ -351,9 +392,34 @@ impl fmt::Display for Target {
             Target::Segment { id, track, offset, length } => {
                 write!(f, "segment/{}/{track}-{offset}-{length}.m4s", id.base_name())
             }
+            Target::SegmentTs { id, tracks } => {
+                write!(f, "segment/{}/", id.base_name())?;
+                write_all(f, tracks, "")?;
+                f.write_str(".ts")
+            }
+            Target::SegmentMuxed { id, tracks } => {
+                write!(f, "segment/{}/", id.base_name())?;
+                write_all(f, tracks, "")?;
+                f.write_str(".m4s")
+            }
             Target::Init { hash } => write!(f, "init/{hash}.mp4"),
+            Target::InitMuxed { hashes } => {
+                f.write_str("init/")?;
+                write_all(f, hashes, "-")?;
+                f.write_str(".mp4")
+            }
         }
     }
+}
+
+fn write_all(f: &mut fmt::Formatter<'_>, all: &[impl fmt::Display], between: &str) -> fmt::Result {
+    for (i, one) in all.iter().enumerate() {
+        if i > 0 {
+            f.write_str(between)?;
+        }
+        write!(f, "{one}")?;
+    }
+    Ok(())
 }
 
 impl Request {
@@ -380,6 +446,9 @@ impl Request {
                 parts.extend(ranges.resolution_us.map(|r| format!("resolution={}", whole_seconds(r))));
             }
             _ => {}
+        }
+        if self.delta {
+            parts.push("_HLS_skip=YES".to_owned());
         }
         if !self.carried.is_empty() {
             parts.push(self.carried.as_str().to_owned());

@@ -3,6 +3,8 @@
 //! Comes in: rows read from the index. Goes out: the rows of a window, in order. Never: reads anything, copies a
 //! row unless a clock was set back and hours overlap.
 
+use super::plan;
+use super::rendered::Renderings;
 use crate::media::{Segment, UtcRange, UtcUs};
 use std::ops::Range;
 use std::sync::Arc;
@@ -27,6 +29,9 @@ pub struct Block {
     segments: Vec<Segment>,
     /// Whether starts and ends ascend with the numbers: then what overlaps a window is one run of rows.
     straight: bool,
+    /// See [`plan::longest_us`].
+    longest_us: i64,
+    rendered: Renderings,
 }
 
 impl Block {
@@ -34,7 +39,8 @@ impl Block {
     pub fn new(segments: Vec<Segment>) -> Self {
         let straight = segments
             .is_sorted_by(|a, b| a.id.sequence < b.id.sequence && a.id.start <= b.id.start && a.id.end() <= b.id.end());
-        Self { segments, straight }
+        let longest_us = segments.iter().map(plan::longest_us).max().unwrap_or(0);
+        Self { segments, straight, longest_us, rendered: Renderings::default() }
     }
 
     /// Its rows.
@@ -42,7 +48,17 @@ impl Block {
         &self.segments
     }
 
-    /// Memory that it holds, roughly, in bytes.
+    /// The longest duration of any of its rows or their tracks, in microseconds.
+    pub fn longest_us(&self) -> i64 {
+        self.longest_us
+    }
+
+    /// Texts that were made of its rows.
+    pub(super) fn renderings(&self) -> &Renderings {
+        &self.rendered
+    }
+
+    /// Memory that it holds, roughly, in bytes, texts not included: see [`Renderings::MOST_TEXTS`].
     pub fn memory_bytes(&self) -> usize {
         let of = |s: &Segment| {
             size_of::<Segment>()

@@ -83,16 +83,13 @@ fn kind_of(target: &Target) -> &'static str {
         Target::TsStream { .. } => "ts_stream",
         Target::Preview { .. } => "preview",
         Target::RecordingStatus { .. } | Target::Ranges(_) | Target::MediaInfo => "json",
-        Target::Segment { .. } => "segment",
-        Target::Init { .. } => "init",
+        Target::Segment { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } => "segment",
+        Target::Init { .. } | Target::InitMuxed { .. } => "init",
     }
 }
 
 fn parse(uri: &Uri) -> Result<Request, Problem> {
-    let path = percent_encoding::percent_decode_str(uri.path())
-        .decode_utf8()
-        .map_err(|_| Problem::bad_request("The address is not UTF-8."))?;
-    url::parse(&path, uri.query()).map_err(|error| match error {
+    url::parse(uri.path(), uri.query()).map_err(|error| match error {
         UrlError::NotFound => Problem::not_found("There is nothing at this address."),
         UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
@@ -120,7 +117,7 @@ async fn dispatch(
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
         Target::TsStream { shift, tracks } => stream_mode::answer(node, method, stream, *shift, tracks.as_ref()).await,
-        Target::Export { .. } => {
+        Target::Export { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } | Target::InitMuxed { .. } => {
             Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
         }
     }
@@ -136,10 +133,8 @@ pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
 
 /// A text with a tag of its content, or 304 where the asker has it.
 pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
-    use sha2::Digest;
-    let digest = sha2::Sha256::digest(body.as_bytes());
-    // Weak: the bytes on the wire may be compressed.
-    let etag = format!("W/\"{}\"", hex::encode(&digest[..12]));
+    // Weak: the bytes on the wire may be compressed. Equal on every node.
+    let etag = format!("W/\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(body.as_bytes()));
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     media::insert(out, header::ETAG, &etag);

@@ -130,6 +130,17 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
+    let router = router(store, index, options, cancel.clone());
+    server::run(listener, router, cancel).await
+}
+
+/// What [`serve`] answers with, without connections. What has no end ends with `stopping`.
+pub fn router(
+    store: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    options: PlaybackOptions,
+    stopping: CancellationToken,
+) -> axum::Router {
     let exports = moka::future::Cache::builder()
         .weigher(|key: &String, plan: &Arc<ExportPlan>| {
             u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
@@ -142,7 +153,6 @@ pub async fn serve(
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
     let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
     let places = stream_mode::Places::new(options.max_streams);
-    let stopping = cancel.clone();
     let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs, muxed, places, stopping });
-    server::run(listener, answers::router(node), cancel).await
+    answers::router(node)
 }

@@ -7,7 +7,8 @@ use super::problem::Problem;
 use crate::media::{StreamName, UtcRange};
 use crate::playback::hls;
 use crate::playback::plan::Plan;
-use crate::playback::url::{PlaylistFormat, PlaylistTarget, Request};
+use crate::playback::rendered;
+use crate::playback::url::{Layout, PlaylistFormat, PlaylistTarget, Request};
 use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
@@ -64,7 +65,7 @@ pub async fn answer(
     request: &Request,
     target: &PlaylistTarget,
 ) -> Result<Response<Body>, Problem> {
-    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.muxed {
+    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.layout != Layout::Renditions {
         return Err(Problem::not_found("This node does not make MPEG-TS or DASH yet; ask for .fmp4.m3u8."));
     }
     let limits = node.limits();
@@ -83,11 +84,15 @@ pub async fn answer(
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
     };
+    let base = node.options.media_base_url.as_deref();
+    if let Some(text) = rendered::media_playlist(request, target, &window, &view, &limits, base) {
+        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
+    }
     let plan = Plan::build(&window, view.segments(), &limits)?;
     let inits = match hls::is_media(target) {
         true => Vec::new(),
         false => node.rows.inits(stream, &plan.inits()).await?,
     };
-    let text = hls::playlist(request, target, &plan, &inits, node.options.media_base_url.as_deref())?;
+    let text = hls::playlist(request, target, &plan, &inits, base)?;
     Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
 }

@@ -125,6 +125,17 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
     SampleTable { samples: (0..count).map(sample).collect() }
 }
 
+/// Samples of this byte; pictures begin with the length of their one NAL unit.
+fn payload(table: &SampleTable, byte: u8, is_video: bool) -> Bytes {
+    let mut out = vec![byte; table.payload_bytes() as usize];
+    let mut at = 0;
+    for sample in table.samples.iter().filter(|_| is_video) {
+        out[at..at + 4].copy_from_slice(&(sample.size - 4).to_be_bytes());
+        at += sample.size as usize;
+    }
+    out.into()
+}
+
 impl Bed {
     pub async fn new() -> Self {
         Self::with_sample_bytes(1000).await
@@ -138,7 +149,7 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let recorder = Recorder::new(store.clone(), index.clone(), from, video_bytes).await;
+        let recorder = Recorder::new(store.clone(), index.clone(), "demo", 0, from, video_bytes).await;
         let mut keys = Vec::new();
         for n in 0..2 * SEGMENTS {
             keys.push(recorder.publish(n).await.0);
@@ -167,6 +178,20 @@ impl Bed {
     /// Another node over the same recordings; gives its base.
     pub async fn second_node(&self) -> String {
         format!("http://{}/demo", serve(self.store.clone(), self.index.clone(), &self.cancel).await)
+    }
+
+    /// Records the same again as another stream, other bytes in other runs: the run ids begin with 16 times `e`.
+    pub async fn add_stream(&self, name: &str) {
+        let index: Arc<dyn Index> = Arc::new(self.index.clone());
+        let recorder = Recorder::new(self.store.clone(), index, name, OTHER_BYTES, self.from, 20).await;
+        for n in 0..2 * SEGMENTS {
+            recorder.publish(n).await;
+        }
+    }
+
+    /// The node without its connections.
+    pub fn router(&self) -> axum::Router {
+        web::router(self.store.clone(), Arc::new(self.index.clone()), options(), self.cancel.clone())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
@@ -247,7 +272,12 @@ async fn serve(
 ) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let options = PlaybackOptions {
+    tokio::spawn(web::serve(listener, store, Arc::new(index), options(), cancel.clone()));
+    address
+}
+
+fn options() -> PlaybackOptions {
+    PlaybackOptions {
         max_window: Duration::from_secs(24 * 3600),
         media_base_url: None,
         segment_seconds: SECONDS as u32,
@@ -256,10 +286,11 @@ async fn serve(
         row_cache_bytes: 64 << 20,
         media_cache_bytes: 64 << 20,
         metrics: PrometheusBuilder::new().build_recorder().handle(),
-    };
-    tokio::spawn(web::serve(listener, store, Arc::new(index), options, cancel.clone()));
-    address
+    }
 }
+
+/// Of what the samples of segment n of another stream are made: this and n.
+pub const OTHER_BYTES: u8 = 100;
 
 /// Publishes what is played.
 pub struct Recorder {
@@ -269,11 +300,19 @@ pub struct Recorder {
     inits: Vec<InitInfo>,
     tables: Vec<SampleTable>,
     from: i64,
+    bytes: u8,
 }
 
 impl Recorder {
-    async fn new(store: Arc<CountingStore>, index: Arc<dyn Index>, from: i64, video_bytes: u32) -> Self {
-        let stream = StreamName::parse("demo").unwrap();
+    async fn new(
+        store: Arc<CountingStore>,
+        index: Arc<dyn Index>,
+        name: &str,
+        bytes: u8,
+        from: i64,
+        video_bytes: u32,
+    ) -> Self {
+        let stream = StreamName::parse(name).unwrap();
         let inits = [init(&video_entry(), None), init(&audio_entry(), Some("eng")), init(&audio_entry(), Some("fra"))];
         for (bytes, info) in &inits {
             store.put(&ObjectKey::init(&stream, info.hash), bytes.clone(), "video/mp4").await.unwrap();
@@ -281,7 +320,7 @@ impl Recorder {
         let inits: Vec<InitInfo> = inits.iter().map(|(_, info)| info.clone()).collect();
         let tables = vec![table(150, video_bytes, 50), table(250, 100, 0), table(250, 90, 0)];
         let lease = index.acquire(&stream, "bed", UtcUs::from_seconds(from), 1 << 50).await.unwrap().unwrap();
-        Self { store, index, lease, inits, tables, from }
+        Self { store, index, lease, inits, tables, from, bytes }
     }
 
     /// Object and row of segment `n`: the first [`SEGMENTS`] are one run, all others another. Its start in seconds
@@ -292,7 +331,7 @@ impl Recorder {
         let start = self.from + run as i64 * SECOND_RUN + in_run * SECONDS;
         let id = SegmentId {
             stream: self.lease.stream.clone(),
-            run: RunId(u128::from(run) + 1),
+            run: RunId(u128::from(run) + 1 + if self.bytes > 0 { 0xeeee_eeee_eeee_eeee << 64 } else { 0 }),
             epoch: 1,
             sequence: n,
             start: UtcUs::from_seconds(start),
@@ -302,7 +341,7 @@ impl Recorder {
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            self.tables.iter().map(|t| vec![Bytes::from(vec![n as u8 + 1; t.payload_bytes() as usize])]).collect();
+            self.tables.iter().map(|t| vec![payload(t, self.bytes + n as u8 + 1, t.samples.len() == 150)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],

@@ -76,6 +76,37 @@ pub struct MediaPlaylist<U> {
     pub ended: bool,
 }
 
+/// Appends EXT-X-MAP with the URI of an init segment.
+pub fn push_map(out: &mut String, init: &impl WriteUri) {
+    out.push_str("#EXT-X-MAP:URI=\"");
+    init.write_uri(out);
+    out.push_str("\"\n");
+}
+
+impl<U: WriteUri> MediaSegment<U> {
+    /// Appends what depends on nothing but the segment: PROGRAM-DATE-TIME, GAP, EXTINF, and the URI in a line of
+    /// its own, the last one.
+    pub fn write_lines(&self, out: &mut String, dates: &mut DateText) {
+        if let Some(at) = self.program_date_time {
+            let before = out.len();
+            out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
+            if dates.push(out, at) {
+                out.push('\n');
+            } else {
+                out.truncate(before);
+            }
+        }
+        if self.gap {
+            out.push_str("#EXT-X-GAP\n");
+        }
+        out.push_str("#EXTINF:");
+        push_seconds(out, self.duration_us.max(0));
+        out.push_str(",\n");
+        self.uri.write_uri(out);
+        out.push('\n');
+    }
+}
+
 impl<U: WriteUri + PartialEq> MediaPlaylist<U> {
     /// The text, ending with a line break.
     pub fn to_text(&self) -> String {
@@ -94,28 +125,10 @@ impl<U: WriteUri + PartialEq> MediaPlaylist<U> {
             if let Some(init) = &segment.map
                 && map != Some(init)
             {
-                out.push_str("#EXT-X-MAP:URI=\"");
-                init.write_uri(&mut out);
-                out.push_str("\"\n");
+                push_map(&mut out, init);
                 map = Some(init);
             }
-            if let Some(at) = segment.program_date_time {
-                let before = out.len();
-                out.push_str("#EXT-X-PROGRAM-DATE-TIME:");
-                if dates.push(&mut out, at) {
-                    out.push('\n');
-                } else {
-                    out.truncate(before);
-                }
-            }
-            if segment.gap {
-                out.push_str("#EXT-X-GAP\n");
-            }
-            out.push_str("#EXTINF:");
-            push_seconds(&mut out, segment.duration_us.max(0));
-            out.push_str(",\n");
-            segment.uri.write_uri(&mut out);
-            out.push('\n');
+            segment.write_lines(&mut out, &mut dates);
         }
         if self.ended {
             out.push_str("#EXT-X-ENDLIST\n");
@@ -123,7 +136,8 @@ impl<U: WriteUri + PartialEq> MediaPlaylist<U> {
         out
     }
 
-    fn write_head(&self, out: &mut String) {
+    /// The tags before the first segment.
+    pub fn write_head(&self, out: &mut String) {
         out.push_str("#EXTM3U\n#EXT-X-VERSION:");
         push_int(out, self.version);
         out.push_str("\n#EXT-X-TARGETDURATION:");

@@ -2,11 +2,12 @@
 
 use super::query::Query;
 use super::{
-    ExportFormat, Form, LARGEST_SECONDS, PlaylistFormat, PlaylistTarget, PreviewFormat, RangesTarget, Request, Shift,
-    Target, TrackChoice, TrackSelector, UrlError,
+    ExportFormat, Form, LARGEST_SECONDS, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, PreviewFormat,
+    RangesTarget, Request, Shift, Target, TrackChoice, TrackSelector, UrlError,
 };
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, StreamName, TrackId, UtcUs};
+use percent_encoding::percent_decode_str;
 
 /// Longest path, in bytes.
 const MAX_PATH_BYTES: usize = 1024;
@@ -15,6 +16,7 @@ const LAST_MILLIS: i64 = 253_402_300_799_999;
 /// Most bytes in one segment's part: no more than a `moof` and a `mdat` with 32-bit sizes.
 const MAX_PART_BYTES: u64 = 1 << 33;
 
+const NOT_UTF8: UrlError = UrlError::BadRequest("the address is not UTF-8");
 const BAD_TIME: UrlError =
     UrlError::BadRequest("a time is written as UTC seconds, or as UTC milliseconds above 100000000000");
 const BAD_DURATION: UrlError = UrlError::BadRequest("a duration is written as whole seconds");
@@ -22,11 +24,15 @@ const NO_DURATION: UrlError = UrlError::BadRequest("a duration must be more than
 const BAD_TRACKS: UrlError =
     UrlError::BadRequest("tracks are written like v1a1 or 1,2: at most 32, each numbered from 1 to 255");
 
-/// Reads a request: the percent-decoded path `/{stream}/…` and the raw query without its `?`.
+/// Reads a request: path `/{stream}/…` and query (without its `?`) as they were sent, percent-encoded or not.
 ///
 /// # Errors
 /// [`UrlError::NotFound`] for everything unknown, [`UrlError::BadRequest`] for a known form with a bad value.
 pub fn parse(path: &str, query: Option<&str>) -> Result<Request, UrlError> {
+    if path.len() > 3 * MAX_PATH_BYTES {
+        return Err(UrlError::NotFound);
+    }
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| NOT_UTF8)?;
     if path.len() > MAX_PATH_BYTES {
         return Err(UrlError::NotFound);
     }
@@ -41,14 +47,24 @@ pub fn parse(path: &str, query: Option<&str>) -> Result<Request, UrlError> {
     };
     let stream = StreamName::parse(&stream_parts.join("/")).map_err(|_| UrlError::NotFound)?;
     let target = parse_target(&stream, tail, path_tracks, &query)?;
-    Ok(Request { stream, target, carried: query.carried, depth: parts.len() - stream_parts.len() - 1 })
+    Ok(Request {
+        stream,
+        target,
+        carried: query.carried,
+        delta: query.delta,
+        depth: parts.len() - stream_parts.len() - 1,
+    })
 }
 
 /// Cuts off the components that are below the stream (and its selection of tracks).
 fn split_tail<'a, 'b>(parts: &'b [&'a str]) -> (&'b [&'a str], &'b [&'a str]) {
     let length = match parts {
+        // Digits exactly as they are written: components of a stream's name may be numbers, too.
         [.., y, mo, d, h, mi, last]
-            if last.contains("-preview.") && [y, mo, d, h, mi].iter().all(|n| is_digits(n, 4)) =>
+            if split_preview_name(last).is_some_and(|(s, _)| s.len() == 2)
+                && y.len() == 4
+                && [mo, d, h, mi].iter().all(|n| n.len() == 2)
+                && [y, mo, d, h, mi].iter().all(|n| is_digits(n, 4)) =>
         {
             6
         }
@@ -66,7 +82,8 @@ fn parse_target(
     path_tracks: Option<&str>,
     query: &Query<'_>,
 ) -> Result<Target, UrlError> {
-    let tracks = || path_tracks.or_else(|| query.get("tracks")).map(parse_tracks).transpose();
+    let in_query = || query.get("tracks").or_else(|| query.get("filter.tracks"));
+    let tracks = || path_tracks.or_else(in_query).map(parse_tracks).transpose();
     let target = match tail {
         ["archive", from, duration, last] => {
             let form = match *duration {
@@ -77,10 +94,8 @@ fn parse_target(
                 export(form, ExportFormat::Ts, tracks()?)?
             } else {
                 let (name, format) = split_playlist_name(last).ok_or(UrlError::NotFound)?;
-                if name != "index" {
-                    return Err(UrlError::NotFound);
-                }
-                Target::Playlist(PlaylistTarget { form, format, muxed: false, tracks: tracks()? })
+                let layout = live_layout(name).ok_or(UrlError::NotFound)?;
+                Target::Playlist(PlaylistTarget { form, format, layout, tracks: tracks()? })
             }
         }
         ["timeshift_abs", at] => Target::TsStream { shift: Shift::TunedInAt(parse_time(at)?), tracks: tracks()? },
@@ -89,10 +104,7 @@ fn parse_target(
         // What is left has no tracks to choose.
         _ if path_tracks.is_some() => return Err(UrlError::NotFound),
         ["segment", base, part] => parse_segment(stream, base, part).ok_or(UrlError::NotFound)?,
-        ["init", name] => {
-            let hash = name.strip_suffix(".mp4").and_then(InitHash::parse).ok_or(UrlError::NotFound)?;
-            Target::Init { hash }
-        }
+        ["init", name] => parse_init(name).ok_or(UrlError::NotFound)?,
         [year, month, day, hour, minute, last] => {
             let (second, format) = split_preview_name(last).ok_or(UrlError::NotFound)?;
             let at = civil([year, month, day, hour, minute, second]).ok_or(BAD_TIME)?;
@@ -105,6 +117,12 @@ fn parse_target(
 
 fn parse_segment(stream: &StreamName, base: &str, part: &str) -> Option<Target> {
     let id = SegmentId::parse_base_name(stream, base)?;
+    if let Some(tracks) = part.strip_suffix(".ts") {
+        return Some(Target::SegmentTs { id, tracks: parse_muxed(tracks)? });
+    }
+    if let Some(tracks) = part.strip_suffix(".m4s").and_then(parse_muxed) {
+        return (tracks.len() > 1).then_some(Target::SegmentMuxed { id, tracks });
+    }
     let mut fields = part.strip_suffix(".m4s")?.split('-');
     let track = TrackId::parse(fields.next()?)?;
     let mut number = || fields.next().filter(|f| is_digits(f, 19) && (*f == "0" || !f.starts_with('0')));
@@ -112,6 +130,38 @@ fn parse_segment(stream: &StreamName, base: &str, part: &str) -> Option<Target> 
     let length: u64 = number()?.parse().ok()?;
     let whole = fields.next().is_none() && (1..=MAX_PART_BYTES).contains(&length) && offset < 1 << 62;
     whole.then_some(Target::Segment { id, track, offset, length })
+}
+
+/// `v1a1a2`: ascending, none twice, so that there is one spelling.
+fn parse_muxed(text: &str) -> Option<Vec<TrackId>> {
+    let mut tracks: Vec<TrackId> = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let (one, more) = split_track(rest)?;
+        let track = TrackId::parse(one)?;
+        if tracks.len() == MAX_MUXED || tracks.last().is_some_and(|last| *last >= track) {
+            return None;
+        }
+        tracks.push(track);
+        rest = more;
+    }
+    (!tracks.is_empty()).then_some(tracks)
+}
+
+/// Splits before the next letter, which begins the next track.
+fn split_track(text: &str) -> Option<(&str, &str)> {
+    let end = text.bytes().skip(1).position(|b| !b.is_ascii_digit()).map_or(text.len(), |at| at + 1);
+    text.split_at_checked(end)
+}
+
+fn parse_init(name: &str) -> Option<Target> {
+    let hashes: Option<Vec<InitHash>> =
+        name.strip_suffix(".mp4")?.split('-').take(MAX_MUXED + 1).map(InitHash::parse).collect();
+    match hashes?.as_slice() {
+        &[hash] => Some(Target::Init { hash }),
+        hashes if hashes.len() <= MAX_MUXED => Some(Target::InitMuxed { hashes: hashes.to_vec() }),
+        _ => None,
+    }
 }
 
 /// Everything whose last component says it all.
@@ -122,14 +172,14 @@ fn parse_file(
     query: &Query<'_>,
 ) -> Result<Target, UrlError> {
     if let Some((name, format)) = split_playlist_name(name) {
-        let Name { mut form, muxed, container } = parse_name(name)?;
+        let Name { mut form, layout, container } = parse_name(name)?;
         if form == Form::Live
             && let Some(utc) = query.get("utc")
         {
             form = Form::FromNow { from: parse_time(utc)? };
         }
         let format = if format == PlaylistFormat::Hls { container.unwrap_or(format) } else { format };
-        return Ok(Target::Playlist(PlaylistTarget { form, format, muxed, tracks }));
+        return Ok(Target::Playlist(PlaylistTarget { form, format, layout, tracks }));
     }
     if !tracks_in_path {
         if let Some((at, format)) = split_preview_name(name) {
@@ -148,16 +198,29 @@ fn parse_file(
             _ => {}
         }
     }
+    if name == "mpegts" {
+        let shift = match query.get("utc") {
+            Some(utc) => Shift::TunedInAt(parse_time(utc)?),
+            None => Shift::Delay(0),
+        };
+        return Ok(Target::TsStream { shift, tracks });
+    }
     if let Some(name) = name.strip_suffix(".mp4") {
-        return export(parse_name(name)?.form, ExportFormat::Mp4, tracks);
+        return export(file_form(name)?, ExportFormat::Mp4, tracks);
     }
     if let Some(name) = name.strip_suffix(".ts") {
-        return match parse_name(name)?.form {
+        return match file_form(name)? {
             Form::Timeshift(shift) => Ok(Target::TsStream { shift, tracks }),
             form => export(form, ExportFormat::Ts, tracks),
         };
     }
     Err(UrlError::NotFound)
+}
+
+/// Of when a file is: whatever prefix it has, all its tracks are muxed.
+fn file_form(name: &str) -> Result<Form, UrlError> {
+    let name = parse_name(name)?;
+    if name.layout == Layout::IFrames { Err(UrlError::NotFound) } else { Ok(name.form) }
 }
 
 fn export(form: Form, format: ExportFormat, tracks: Option<TrackChoice>) -> Result<Target, UrlError> {
@@ -192,7 +255,8 @@ fn parse_ranges(query: &Query<'_>) -> Result<Target, UrlError> {
 
 /// `{name}.m3u8` and its like, without the extension.
 fn split_playlist_name(name: &str) -> Option<(&str, PlaylistFormat)> {
-    if let Some(name) = name.strip_suffix(".mpd") {
+    // The second spelling is what some builds of OTT-Play ask for.
+    if let Some(name) = name.strip_suffix(".mpd").or_else(|| name.strip_suffix(".mdp")) {
         return Some((name, PlaylistFormat::Dash));
     }
     let name = name.strip_suffix(".m3u8")?;
@@ -215,21 +279,34 @@ fn split_preview_name(name: &str) -> Option<(&str, PreviewFormat)> {
 /// What a name without its extension says.
 struct Name {
     form: Form,
-    muxed: bool,
+    layout: Layout,
     container: Option<PlaylistFormat>,
 }
 
+/// The layout that a name without a form stands for.
+fn live_layout(name: &str) -> Option<Layout> {
+    match name {
+        "index" | "playlist" => Some(Layout::Renditions),
+        "mono" | "video" => Some(Layout::Muxed),
+        "iframes" => Some(Layout::IFrames),
+        _ => None,
+    }
+}
+
+fn strip_muxed(name: &str) -> Option<&str> {
+    name.strip_suffix("_mono").or_else(|| name.strip_suffix("_video"))
+}
+
 fn parse_name(name: &str) -> Result<Name, UrlError> {
-    let (name, suffixed) = match name.strip_suffix("_mono").or_else(|| name.strip_suffix("_video")) {
+    let (name, suffixed) = match strip_muxed(name) {
         Some(name) => (name, true),
         None => (name, false),
     };
-    match name {
-        "index" | "playlist" => return Ok(Name { form: Form::Live, muxed: suffixed, container: None }),
-        "mono" | "video" => return Ok(Name { form: Form::Live, muxed: true, container: None }),
-        _ => {}
+    if let Some(layout) = live_layout(name) {
+        let layout = if suffixed { Layout::Muxed } else { layout };
+        return Ok(Name { form: Form::Live, layout, container: None });
     }
-    let (prefix, form) = parse_form(name)?;
+    let (prefix, form, word_muxed) = parse_form(name)?;
     // `index.fmp4.m3u8` with a form put in before its last dot.
     let (prefix, container) = match prefix.strip_suffix(".fmp4") {
         Some(prefix) => (prefix, Some(PlaylistFormat::HlsFmp4)),
@@ -238,31 +315,39 @@ fn parse_name(name: &str) -> Result<Name, UrlError> {
             None => (prefix, None),
         },
     };
-    let muxed =
-        suffixed || matches!(prefix, "mono" | "video") || prefix.ends_with("_mono") || prefix.ends_with("_video");
-    Ok(Name { form, muxed, container })
+    let muxed = suffixed || word_muxed || strip_muxed(prefix).is_some();
+    let layout = if muxed { Layout::Muxed } else { live_layout(prefix).unwrap_or(Layout::Renditions) };
+    Ok(Name { form, layout, container })
 }
 
-/// Splits `{prefix}-{form}`; the prefix may be missing before a form that has a word of its own.
-fn parse_form(name: &str) -> Result<(&str, Form), UrlError> {
-    for word in ["timeshift_rel-", "timeshift_abs-", "rewind-"] {
+/// Splits `{prefix}-{form}`; the prefix may be missing before a form that has a word of its own. Says too whether
+/// that word has `_mono` or `_video` behind it (`timeshift_abs_video-{t}`).
+fn parse_form(name: &str) -> Result<(&str, Form, bool), UrlError> {
+    for word in ["timeshift_rel", "timeshift_abs", "rewind"] {
         let Some(at) = name.rfind(word) else { continue };
-        let (before, value) = (&name[..at], &name[at + word.len()..]);
+        let (before, after) = (&name[..at], &name[at + word.len()..]);
         let prefix = match before.strip_suffix('-') {
             Some("") => continue,
             Some(prefix) => prefix,
             None if before.is_empty() => "",
             None => continue,
         };
+        let (value, muxed) = match after.strip_prefix("_video-").or_else(|| after.strip_prefix("_mono-")) {
+            Some(value) => (value, true),
+            None => match after.strip_prefix('-') {
+                Some(value) => (value, false),
+                None => continue,
+            },
+        };
         let form = match word {
-            "timeshift_rel-" => Form::Timeshift(Shift::Delay(parse_seconds(value)?)),
-            "timeshift_abs-" => Form::Timeshift(Shift::TunedInAt(parse_time(value)?)),
+            "timeshift_rel" => Form::Timeshift(Shift::Delay(parse_seconds(value)?)),
+            "timeshift_abs" => Form::Timeshift(Shift::TunedInAt(parse_time(value)?)),
             _ => match parse_seconds(value)? {
                 0 => return Err(NO_DURATION),
                 length_us => Form::Rewind { length_us },
             },
         };
-        return Ok((prefix, form));
+        return Ok((prefix, form, muxed));
     }
     // Any prefix, as long as two numbers follow.
     if let Some((before, duration)) = name.rsplit_once('-')
@@ -272,14 +357,14 @@ fn parse_form(name: &str) -> Result<(&str, Form), UrlError> {
         && is_digits(from, usize::MAX)
         && (duration == "now" || is_digits(duration, usize::MAX))
     {
-        return Ok((prefix, parse_window(from, duration)?));
+        return Ok((prefix, parse_window(from, duration)?, false));
     }
     // The grammar's own prefixes: what follows was meant as numbers, so say what is wrong with them.
-    for prefix in ["archive", "index", "mono", "video", "playlist"] {
+    for prefix in ["archive", "index", "mono", "video", "playlist", "iframes"] {
         if let Some(rest) = name.strip_prefix(prefix).and_then(|r| r.strip_prefix('-'))
             && let Some(dash) = rest.char_indices().skip(1).find(|&(_, c)| c == '-').map(|(at, _)| at)
         {
-            return Ok((prefix, parse_window(&rest[..dash], &rest[dash + 1..])?));
+            return Ok((prefix, parse_window(&rest[..dash], &rest[dash + 1..])?, false));
         }
     }
     Err(UrlError::NotFound)
@@ -341,9 +426,7 @@ fn parse_tracks(text: &str) -> Result<TrackChoice, UrlError> {
         }
         let mut rest = item;
         loop {
-            // The next letter begins the next track.
-            let end = rest.bytes().skip(1).position(|b| !b.is_ascii_digit()).map_or(rest.len(), |at| at + 1);
-            let (one, more) = rest.split_at(end);
+            let (one, more) = split_track(rest).ok_or(BAD_TRACKS)?;
             if one.len() < 2 {
                 return Err(BAD_TRACKS);
             }

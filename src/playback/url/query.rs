@@ -12,6 +12,7 @@ const OWN: &[&str] = &[
     "utc",
     "lutc",
     "tracks",
+    "filter.tracks",
     "from",
     "to",
     "request",
@@ -43,21 +44,26 @@ impl CarriedQuery {
 pub(super) struct Query<'a> {
     own: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     pub(super) carried: CarriedQuery,
+    pub(super) delta: bool,
 }
 
 impl<'a> Query<'a> {
-    /// Takes the raw query (without `?`) apart.
+    /// Takes the raw query (without `?`) apart. A further `?` separates as `&` does: players append `?token=…` or
+    /// `?utc=…` to an address that has a query already.
     pub(super) fn read(raw: Option<&'a str>) -> Result<Self, UrlError> {
         let raw = raw.unwrap_or_default();
         if raw.len() > MAX_QUERY_BYTES {
             return Err(UrlError::BadRequest("the query string is too long: at most 2048 bytes are accepted"));
         }
-        let mut query = Self { own: Vec::new(), carried: CarriedQuery::default() };
-        for pair in raw.split('&').filter(|p| !p.is_empty()) {
+        let mut query = Self { own: Vec::new(), carried: CarriedQuery::default(), delta: false };
+        for pair in raw.split(['&', '?']).filter(|p| !p.is_empty()) {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             let key = percent_decode_str(key).decode_utf8_lossy();
             if OWN.contains(&key.as_ref()) {
                 query.own.push((key, percent_decode_str(value).decode_utf8_lossy()));
+            } else if key == "_HLS_skip" {
+                // Others are reserved, and mean nothing here (rfc8216bis 6.2.5).
+                query.delta |= matches!(value, "YES" | "v2");
             } else if !key.starts_with("_HLS_") {
                 if !query.carried.0.is_empty() {
                     query.carried.0.push('&');
@@ -79,7 +85,7 @@ fn push_escaped(out: &mut String, text: &str) {
     let bytes = text.as_bytes();
     for (i, &byte) in bytes.iter().enumerate() {
         let allowed = byte.is_ascii_alphanumeric()
-            || b"-._~!$'()*+,;=:@/?&".contains(&byte)
+            || b"-._~!$'()*+,;=:@/&".contains(&byte)
             || byte == b'%' && bytes.get(i + 1..i + 3).is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit));
         if allowed {
             out.push(char::from(byte));

@@ -3,7 +3,7 @@
 //! Comes in: which samples. Goes out: packets, shared. Bounded by bytes. Never: reads a byte of an object twice for
 //! viewers at the same moment; reads more than a part of a segment that is larger than one.
 
-use crate::container::mpegts::mux::{MuxTrack, mux};
+use crate::container::mpegts::mux::{MuxError, MuxTrack, mux};
 use crate::media::{InitInfo, StreamName};
 use crate::playback::feed::{PART_BYTES, Part, Stretch};
 use crate::web::Node;
@@ -80,9 +80,14 @@ async fn make(node: &Node, stream: &StreamName, part: &Part, discontinuity: bool
         tracing::error!(%error, "muxing failed");
         Problem::internal()
     })?;
-    muxed.map(Bytes::from).map_err(|error| {
-        tracing::error!(%error, %object, "samples cannot be muxed");
-        Problem::internal()
+    muxed.map(Bytes::from).map_err(|error| match error {
+        MuxError::Entry(..) | MuxError::TooManyTracks | MuxError::FrameTooLong(_) => {
+            Problem::not_found("MPEG-TS cannot carry these tracks; ask for .fmp4.m3u8.")
+        }
+        error => {
+            tracing::error!(%error, %object, "samples cannot be muxed");
+            Problem::internal()
+        }
     })
 }
 
