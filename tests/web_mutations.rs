@@ -1,7 +1,6 @@
 //! A hundred thousand damaged addresses, put to a whole playback node in this process.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[allow(dead_code)]
 mod web_bed;
 
 use axum::body::{Body, to_bytes};
