@@ -28,6 +28,7 @@ const NOT_TEXTS: &[&str] = &[
     "recorder.spool_max_mib",
     "playback.row_cache_mib",
     "playback.media_cache_mib",
+    "playback.max_streams",
     "preview.width",
     "preview.processes",
     "store.s3.path_style",
@@ -130,6 +131,8 @@ pub struct PlaybackSettings {
     pub row_cache_mib: u64,
     /// Memory for media that was read lately, in MiB.
     pub media_cache_mib: u64,
+    /// Most endless streams (`timeshift_abs/…`) at once; whoever comes then gets 503.
+    pub max_streams: usize,
 }
 
 /// `[preview]`: single pictures.
@@ -191,6 +194,7 @@ impl Default for Config {
                 media_base_url: None,
                 row_cache_mib: 256,
                 media_cache_mib: 256,
+                max_streams: 4000,
             },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
@@ -317,6 +321,9 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if !(1..=1_000_000).contains(&self.playback.max_streams) {
+            fault("playback.max_streams", "1 or more; 4000 is usual".into());
         }
         if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
             fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
@@ -538,6 +545,7 @@ mod tests {
             ("[http\n", "not valid TOML: line 1"),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[playback]\nmax_streams = 0", "playback.max_streams: 1 or more"),
             ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
             ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
             ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),

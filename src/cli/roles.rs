@@ -124,6 +124,7 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        max_streams: config.playback.max_streams,
         jpeg: jpeg_options(config).await,
         plain_hls: config.stream.iter().map(|s| (s.name.clone(), s.hls)).collect(),
         cors_origins: config.http.cors_origins.clone(),
