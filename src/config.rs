@@ -5,6 +5,7 @@
 //! wrong, where, and how to mend it. Never: opens, connects or creates anything; prints a secret.
 
 use crate::media::StreamName;
+use crate::playback::hls::PlainHls;
 use crate::recorder::source::spec::SourceSpec;
 use crate::store::{S3Options, S3Store};
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -172,6 +173,9 @@ pub struct StreamSettings {
     /// Most bytes that are kept: beyond it the oldest go first, locked ranges excepted. Any number when left out.
     #[serde(default, with = "size::optional", skip_serializing_if = "Option::is_none")]
     pub retention_bytes: Option<u64>,
+    /// What plain `.m3u8` means: `auto` (MPEG-TS where the picture is H.264, else fragmented MP4), `ts` or `fmp4`.
+    #[serde(default)]
+    pub hls: PlainHls,
 }
 
 impl Default for Config {
@@ -535,6 +539,7 @@ mod tests {
                 "[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"",
                 "configured twice",
             ),
+            ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
             ("[http\n", "not valid TOML: line 1"),
             ("[janitor]\nmax_bytes = \"lots\"", "janitor.max_bytes: write a size such as \"500GB\""),
             ("[janitor]\nmax_bytes = 0", "janitor.max_bytes: write a size"),

@@ -14,6 +14,8 @@ mod playlist;
 pub mod preview;
 pub mod problem;
 mod server;
+mod ts;
+mod ts_export;
 mod watched;
 
 use self::cache::objects::Objects;
@@ -22,8 +24,11 @@ use self::problem::Problem;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
+use crate::playback::hls::PlainHls;
+use crate::playback::ts_export::TsExportPlan;
 use crate::store::ObjectStore;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +47,8 @@ pub struct PlaybackOptions {
     pub segment_seconds: u32,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
+    /// What plain `.m3u8` means, for streams that say so.
+    pub plain_hls: HashMap<StreamName, PlainHls>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.
@@ -59,6 +66,7 @@ pub struct Node {
     objects: Objects,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    ts_exports: moka::future::Cache<String, Arc<TsExportPlan>>,
     jpegs: Option<preview::Jpegs>,
 }
 
@@ -128,16 +136,22 @@ pub async fn serve(
 
 /// What [`serve`] answers with, without connections.
 pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> axum::Router {
-    let exports = moka::future::Cache::builder()
-        .weigher(|key: &String, plan: &Arc<ExportPlan>| {
-            u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
-        })
-        .max_capacity(EXPORT_CACHE_BYTES)
-        .time_to_live(Duration::from_secs(60))
-        .build();
+    let exports = plan_cache(ExportPlan::memory_bytes);
+    let ts_exports = plan_cache(TsExportPlan::memory_bytes);
     let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let node = Arc::new(Node { store, index, rows, objects, options, exports, jpegs });
+    let node = Arc::new(Node { store, index, rows, objects, options, exports, ts_exports, jpegs });
     answers::router(node)
+}
+
+/// Plans made lately, by what was asked for.
+fn plan_cache<P: Send + Sync + 'static>(
+    bytes: impl Fn(&P) -> usize + Send + Sync + 'static,
+) -> moka::future::Cache<String, Arc<P>> {
+    moka::future::Cache::builder()
+        .weigher(move |key: &String, plan: &Arc<P>| u32::try_from(key.len() + bytes(plan)).unwrap_or(u32::MAX))
+        .max_capacity(EXPORT_CACHE_BYTES)
+        .time_to_live(Duration::from_secs(60))
+        .build()
 }

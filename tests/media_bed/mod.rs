@@ -266,6 +266,7 @@ impl Archive {
             media_base_url: None,
             segment_seconds: SEGMENT_SECONDS,
             jpeg,
+            plain_hls: std::collections::HashMap::new(),
             row_cache_bytes: 64 << 20,
             media_cache_bytes: 64 << 20,
             metrics: recorder.handle(),

@@ -13,6 +13,7 @@ mod entry;
 mod fmp4;
 mod fragment;
 mod init;
+mod muxed;
 mod object;
 mod scan;
 
@@ -26,6 +27,7 @@ pub(crate) use elementary::{AdtsFormat, adts_format, annex_b_sets};
 pub use entry::params_from_sample_entry;
 pub use fmp4::Fmp4Reader;
 pub use init::{init_segment, read_init};
+pub use muxed::{muxed_init, muxed_segment};
 pub use object::{HEADER_UUID, PartInput, begins_run, payload_of, write_segment};
 pub use scan::{SegmentScan, read_segment};
 
