@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod size;
+
 /// Environment variables of the same prefix that are not configuration keys.
 const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 
@@ -158,6 +160,9 @@ pub struct JanitorSettings {
     /// Between two rounds.
     #[serde(with = "humantime_text")]
     pub interval: Duration,
+    /// Most bytes of recordings, all streams together: beyond it the oldest go first, locked ranges excepted.
+    #[serde(default, with = "size::optional", skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
 }
 
 /// `[[stream]]`: one live source and what to keep of it.
@@ -171,6 +176,9 @@ pub struct StreamSettings {
     /// How long recordings are kept; for ever when left out.
     #[serde(default, with = "optional_humantime_text", skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// Most bytes that are kept: beyond it the oldest go first, locked ranges excepted. Any number when left out.
+    #[serde(default, with = "size::optional", skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
     /// What plain `.m3u8` means: `auto` (MPEG-TS where the picture is H.264, else fragmented MP4), `ts` or `fmp4`.
     #[serde(default)]
     pub hls: PlainHls,
@@ -197,7 +205,11 @@ impl Default for Config {
                 max_streams: 4000,
             },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
-            janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
+            janitor: JanitorSettings {
+                grace: Duration::from_secs(26 * 3600),
+                interval: Duration::from_secs(30),
+                max_bytes: None,
+            },
             stream: Vec::new(),
         }
     }
@@ -515,9 +527,14 @@ mod tests {
             name = "demo"
             source = "demo:"
             retention = "7d"
+            retention_bytes = "1.5TB"
+            [janitor]
+            max_bytes = 20000000000000
             "#,
         )
         .unwrap();
+        assert_eq!(config.stream[0].retention_bytes, Some(1_500_000_000_000));
+        assert_eq!(config.janitor.max_bytes, Some(20_000_000_000_000));
         assert_eq!(config.stream[0].retention, Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(config.playback.max_window, Duration::from_secs(86_400));
         let shown = format!("{config:?}");
@@ -543,6 +560,12 @@ mod tests {
             ),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
             ("[http\n", "not valid TOML: line 1"),
+            ("[janitor]\nmax_bytes = \"lots\"", "janitor.max_bytes: write a size such as \"500GB\""),
+            ("[janitor]\nmax_bytes = 0", "janitor.max_bytes: write a size"),
+            (
+                "[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention_bytes = \"5 apples\"",
+                "retention_bytes: write a size",
+            ),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
             ("[playback]\nmax_streams = 0", "playback.max_streams: 1 or more"),
