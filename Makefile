@@ -8,7 +8,7 @@ GARAGE_VERSION := 2.5.0
 TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+.PHONY: help run test players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ build: deps ## release binary: target/release/evertape
 
 test: test-deps tools ## the whole suite, real services included; installs what it needs
 	cargo $(TEST) --all-targets
+
+players: test-deps ## the suite of real players alone, with its table
+	cargo test --test players -- --nocapture
 
 quick: ## the unit tests only: no services, no ffmpeg
 	cargo $(TEST) --lib --bins
@@ -52,8 +55,14 @@ clean: ## removes what was built; recordings in data/ stay
 deps: # what building needs
 	@scripts/install-deps build
 
-test-deps: # what the tests need besides
+test-deps: tests/browser/node_modules/.package-lock.json # what the tests need besides
 	@scripts/install-deps build test
+
+# The players in the browser, as the lock file has them.
+tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json
+	@scripts/install-deps build test
+	cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 tools: $(TOOLS)/bin/garage # an S3 store for the tests; built once, about 15 minutes
 

@@ -5,6 +5,7 @@
 //! wrong, where, and how to mend it. Never: opens, connects or creates anything; prints a secret.
 
 use crate::media::StreamName;
+use crate::playback::hls::PlainHls;
 use crate::recorder::source::spec::SourceSpec;
 use crate::store::{S3Options, S3Store};
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -167,6 +168,9 @@ pub struct StreamSettings {
     /// How long recordings are kept; for ever when left out.
     #[serde(default, with = "optional_humantime_text", skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// What plain `.m3u8` means: `auto` (MPEG-TS where the picture is H.264, else fragmented MP4), `ts` or `fmp4`.
+    #[serde(default)]
+    pub hls: PlainHls,
 }
 
 impl Default for Config {
@@ -530,6 +534,7 @@ mod tests {
                 "[[stream]]\nname = \"x\"\nsource = \"demo:\"\n[[stream]]\nname = \"x\"\nsource = \"demo:\"",
                 "configured twice",
             ),
+            ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
             ("[http\n", "not valid TOML: line 1"),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),

@@ -1,6 +1,9 @@
 //! Playback over real HTTP: every case of the table, conditional and partial requests, outages, hostile addresses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "support/ts_check.rs"]
+#[allow(dead_code, reason = "other suites use the rest")]
+mod ts_check;
 mod web_bed;
 
 use futures::StreamExt;
@@ -316,6 +319,78 @@ async fn exports() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn ts_exports() {
+    let bed = Bed::new().await;
+    let path = format!("archive-{}-54.ts", bed.from + 3);
+    let answer = bed.get(&path).await;
+    let etag = header(&answer, "etag").to_owned();
+    assert!(etag.starts_with('"'), "{etag}");
+    assert_eq!((header(&answer, "content-type"), header(&answer, "accept-ranges")), ("video/mp2t", "bytes"));
+    assert_eq!(header(&answer, "cache-control"), "public, max-age=3600");
+    let disposition = header(&answer, "content-disposition").to_owned();
+    assert!(disposition.contains("demo_") && disposition.contains("54s.ts"), "{disposition}");
+    let length: usize = header(&answer, "content-length").parse().unwrap();
+    let whole = answer.bytes().await.unwrap();
+    assert_eq!(whole.len(), length);
+    let report = ts_check::check(&whole);
+    report.assert_clean();
+    // From the sync sample two seconds in, of three in the first segment, to the end of the window.
+    assert_eq!(report.pids[&0x100].access_units, 25 * 55);
+    assert_eq!(report.pids.keys().copied().collect::<Vec<_>>(), [0x100, 0x110, 0x111]);
+    assert_eq!(report.pids[&0x110].language.as_deref(), Some("eng"));
+    // HEAD says the same; another node gives the same file under the same tag.
+    let head = bed.client.head(format!("{}/{path}", bed.base)).send().await.unwrap();
+    assert_eq!((header(&head, "etag"), header(&head, "content-length")), (etag.as_str(), length.to_string().as_str()));
+    let second = bed.client.get(format!("{}/{path}", bed.second_node().await)).send().await.unwrap();
+    assert_eq!(header(&second, "etag"), etag);
+    assert_eq!(second.bytes().await.unwrap(), whole);
+    assert_eq!(bed.with(&path, &[("if-none-match", &etag)]).await.status(), 304);
+    // A range is that range, and costs the objects it touches.
+    let mut at = 7;
+    while at < length {
+        let last = (at + 1 + at * 31 % 200_000).min(length) - 1;
+        let part = bed.with(&path, &[("range", &format!("bytes={at}-{last}")), ("if-range", &etag)]).await;
+        assert_eq!(
+            (part.status().as_u16(), header(&part, "content-range")),
+            (206, format!("bytes {at}-{last}/{length}").as_str())
+        );
+        assert_eq!(part.bytes().await.unwrap(), whole.slice(at..=last), "{at}-{last}");
+        at += 1 + at * 17 % 90_000;
+    }
+    bed.store.taken();
+    let tail = bed.with(&path, &[("range", "bytes=-100")]).await;
+    assert_eq!(tail.bytes().await.unwrap(), whole.slice(length - 100..));
+    assert_eq!(bed.store.taken(), [bed.keys[9].as_str()]);
+    assert_eq!(bed.with(&path, &[("range", "bytes=1-2"), ("if-range", "\"other\"")]).await.status(), 200);
+    assert_eq!(bed.with(&path, &[("range", &format!("bytes={length}-"))]).await.status(), 416);
+    // Tracks, the older spelling, and the gap between the runs.
+    let sound = bed.get(&format!("tracks-a2/archive-{}-54.ts", bed.from + 3)).await.bytes().await.unwrap();
+    let report = ts_check::check(&sound);
+    report.assert_clean();
+    assert_eq!(report.pids.keys().copied().collect::<Vec<_>>(), [0x111]);
+    let old = bed.get(&format!("archive/{}/54/mpegts", bed.from + 3)).await;
+    assert_eq!(header(&old, "etag"), etag);
+    let f = bed.from;
+    let gap = bed.get(&format!("archive-{}-100.ts", f + 30)).await;
+    assert_eq!(header(&gap, "evertape-gaps"), format!("{}-{}", (f + 60) * 1000, (f + SECOND_RUN) * 1000));
+    let report = ts_check::check(&gap.bytes().await.unwrap());
+    report.assert_clean();
+    assert_eq!(report.new_time_bases, 1);
+    assert_eq!(report.pids[&0x100].access_units, 25 * 40);
+    // What is not there.
+    problem(bed.get(&format!("archive-{}-30.ts", f + 75)).await, 404, false, "in the gap").await;
+    problem(bed.get(&format!("archive-{}-60.ts", f + 10_000)).await, 404, true, "ahead").await;
+    problem(bed.get(&format!("archive-{f}-0.ts")).await, 400, false, "nothing").await;
+    problem(bed.get(&format!("tracks-v7/archive-{f}-60.ts")).await, 404, false, "no such track").await;
+    // A missing object breaks it off; what lies behind is still served.
+    std::fs::remove_file(bed.object_path(5)).unwrap();
+    let broken = bed.get(&path).await;
+    assert!(broken.bytes().await.is_err());
+    let tail = bed.with(&path, &[("range", "bytes=-1000")]).await;
+    assert_eq!(tail.bytes().await.unwrap(), whole.slice(length - 1000..));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_missing_object_breaks_the_export_off() {
     let bed = Bed::new().await;
     let path = format!("archive-{}-60.mp4", bed.from);
@@ -424,10 +499,16 @@ async fn addresses_reach_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_client_holds_little() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     // Objects of 7.5 MB: more than the sockets' buffers take.
     let bed = Bed::with_sample_bytes(50_000).await;
-    let path = format!("archive-{}-180.mp4", bed.from);
+    for format in ["mp4", "ts"] {
+        slow_client(&bed, &format!("archive-{}-180.{format}", bed.from)).await;
+    }
+}
+
+async fn slow_client(bed: &Bed, path: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    bed.store.taken();
     let mut tcp = tokio::net::TcpStream::connect(bed.address).await.unwrap();
     let request = format!("GET /demo/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     tcp.write_all(request.as_bytes()).await.unwrap();

@@ -9,5 +9,5 @@ pub mod multivariant;
 mod text;
 
 pub use media::{MediaPlaylist, MediaSegment, PlaylistType, Start, WriteUri, push_map};
-pub use multivariant::{MultivariantPlaylist, Rendition, Variant};
+pub use multivariant::{IFrameVariant, MultivariantPlaylist, Rendition, Variant};
 pub use text::DateText;

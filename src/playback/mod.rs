@@ -1,4 +1,4 @@
-//! Answers: URL grammar, window, presentation plan, playlists, the virtual MP4.
+//! Answers: URL grammar, window, presentation plan, playlists, the virtual MP4 and TS files.
 //!
 //! Comes in: paths and queries from anyone, index rows, `now`. Goes out: typed requests, what to ask the index,
 //! texts of playlists and JSON answers, and how long each may be cached.
@@ -9,6 +9,7 @@
 
 pub mod cache;
 pub mod export;
+mod file;
 pub mod hls;
 pub mod json;
 mod language;
@@ -16,6 +17,7 @@ pub mod plan;
 pub mod preview;
 pub mod rendered;
 pub mod summary;
+pub mod ts_export;
 pub mod url;
 pub mod view;
 pub mod window;

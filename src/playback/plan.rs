@@ -9,7 +9,7 @@
 //!   [`MAX_LOST`] in a row, so that no later number shifts, whether the missing ones come late or never;
 //! - over a wider hole, a sliding playlist begins after it; a growing one, whose beginning is fixed, shows a
 //!   discontinuity and numbers on;
-//! - an ended playlist is not reloaded: any hole is a discontinuity, and what is missing is left out.
+//! - a playlist that ended long ago is not reloaded: any hole is a discontinuity, and what is missing is left out.
 //!
 //! All this depends on rows alone, not on tracks, so that the playlists of all tracks have the same
 //! numbers and the same discontinuities (rfc8216bis 6.2.4). A track that is missing from a listed segment is
@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
                 listed.push(row);
             }
         }
-        let ended = matches!(window.mode, Mode::Vod { .. });
+        let ended = matches!(window.mode, Mode::Vod { fresh: false, .. });
         let mut from = 0;
         if let Mode::Sliding { keep_us } = window.mode {
             from = (1..listed.len())

@@ -7,20 +7,24 @@
 //! What a segment's lines say depends on the segment alone. So they are written once for a block of rows, and a
 //! window is a head, a slice of each block, and the tags where something changes. Most windows change nowhere.
 
-use super::hls::{self, Links, MediaUri, Resource};
+use super::hls::Container;
+use super::hls::links::{Links, MediaUri, Present};
+use super::hls::media::{self, Listed, Listing};
 use super::plan::{Link, MAX_LOST, link, longest_us, target_seconds};
-use super::url::{Form, Layout, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
+use super::url::{Form, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
 use super::view::{Block, View};
 use super::window::{Limits, Mode, Rows, Window};
 use crate::manifest::hls::{DateText, MediaPlaylist, push_map};
-use crate::media::{InitHash, Segment, TrackId, UtcUs};
+use crate::media::{Segment, TrackId, UtcUs};
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// What makes the lines of a segment differ between two playlists, apart from the carried query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Style {
-    track: TrackId,
+    /// Ascending, at least one.
+    tracks: Vec<TrackId>,
+    container: Container,
     /// Stands before `segment/`.
     media_base: String,
 }
@@ -67,6 +71,13 @@ impl Renderings {
     }
 }
 
+impl Style {
+    fn listing(&self) -> Listing<'_> {
+        let as_what = if self.container == Container::Ts { Listed::Ts } else { Listed::Fmp4 };
+        Listing { tracks: &self.tracks, as_what }
+    }
+}
+
 impl Rendered {
     fn new(style: &Style, block: &Block) -> Self {
         let carried = super::url::CarriedQuery::default();
@@ -80,18 +91,20 @@ impl Rendered {
             unsynced: Vec::new(),
         };
         let mut dates = DateText::default();
+        let listing = style.listing();
         let mut before: Option<&Segment> = None;
         for (n, segment) in (0u32..).zip(rows) {
-            let part = segment.part(style.track);
-            if before.is_none_or(|b| !follows(b, segment, style.track)) {
+            let present = Present { segment, wanted: &style.tracks };
+            if before.is_none_or(|b| !follows(b, segment, &listing, &links)) {
                 new.breaks.push(n);
             }
-            match part {
-                None => new.odd.push(n),
-                Some(part) if !part.starts_with_sync => new.unsynced.push(n),
-                Some(_) => {}
+            if present.parts().next().is_none() {
+                new.odd.push(n);
             }
-            hls::listed(segment, style.track, &links).write_lines(&mut new.text, &mut dates);
+            if present.parts().any(|p| !p.starts_with_sync) {
+                new.unsynced.push(n);
+            }
+            listing.segment(segment, &links).write_lines(&mut new.text, &mut dates);
             // A block has some ten thousand rows at most.
             new.ends.push(u32::try_from(new.text.len()).unwrap_or(u32::MAX));
             before = Some(segment);
@@ -108,14 +121,10 @@ impl Rendered {
 }
 
 /// Whether nothing stands between the lines of the two.
-fn follows(before: &Segment, after: &Segment, track: TrackId) -> bool {
+fn follows(before: &Segment, after: &Segment, listing: &Listing<'_>, links: &Links<'_>) -> bool {
     after.id.sequence == before.id.sequence.wrapping_add(1)
         && after.discontinuity == before.discontinuity
-        && init_of(before, track) == init_of(after, track)
-}
-
-fn init_of(segment: &Segment, track: TrackId) -> Option<InitHash> {
-    segment.part(track).map(|p| p.init)
+        && listing.map(before, links) == listing.map(after, links)
 }
 
 /// Whether any of the ascending `numbers` lies in `rows`.
@@ -140,15 +149,18 @@ pub fn media_playlist(
     limits: &Limits,
     media_base_url: Option<&str>,
 ) -> Option<String> {
-    let track = track_of(target)?;
+    let (tracks, container) = listed_in(target)?;
     let whole = matches!(window.rows, Rows::Overlapping(_)) && window.listed_until == UtcUs(i64::MAX);
-    if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) {
+    let can_skip = media::can_skip(window.mode);
+    if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) || can_skip && request.delta {
         return None;
     }
     let links = Links::new(request, media_base_url);
-    let style = Style { track, media_base: links.media_base.clone() };
+    let style = Style { tracks, container, media_base: links.media_base.clone() };
+    // Nobody reloads it who saw it grow.
+    let closed = matches!(window.mode, Mode::Vod { fresh: false, .. });
     let mut pieces = Vec::with_capacity(view.pieces().len());
-    let mut independent = true;
+    let mut independent = closed;
     let mut longest = 0;
     let mut bytes = 512;
     for (block, rows) in view.pieces() {
@@ -167,15 +179,19 @@ pub fn media_playlist(
         // Some segment of the hour is long; whether one of the window is?
         target_duration_seconds = target_seconds(view.segments().map(longest_us).max()?, limits);
     }
-    let (playlist_type, ended) = hls::kind(window.mode);
+    let (playlist_type, ended) = media::kind(window.mode);
+    let listing = style.listing();
     let head: MediaPlaylist<MediaUri<'_>> = MediaPlaylist {
-        version: hls::VERSION,
+        version: if container == Container::Ts { media::VERSION_TS } else { media::VERSION_FMP4 },
         target_duration_seconds,
         media_sequence: first.id.sequence,
         discontinuity_sequence: first.discontinuity,
         playlist_type,
         independent_segments: independent,
-        start: hls::start(window, first, track),
+        i_frames_only: false,
+        start: media::start(window, first, &style.tracks),
+        can_skip_until_seconds: can_skip.then(|| media::skip_boundary_seconds(target_duration_seconds)),
+        skipped_segments: 0,
         segments: Vec::new(),
         ended,
     };
@@ -198,7 +214,7 @@ pub fn media_playlist(
             if row > piece.rows.start {
                 before = piece.block.segments().get(row - 1);
             }
-            push_break(&mut out, before, segment, track, ended, &links)?;
+            push_break(&mut out, before, segment, &listing, closed, &links)?;
         }
         push_lines(&mut out, piece, from..piece.rows.end, &links);
         before = piece.block.segments().get(piece.rows.end.checked_sub(1)?);
@@ -209,13 +225,24 @@ pub fn media_playlist(
     Some(out)
 }
 
-/// The one track that a target names.
-fn track_of(target: &PlaylistTarget) -> Option<TrackId> {
-    let [TrackSelector::Id(track)] = target.tracks.as_ref()?.selectors() else { return None };
-    let media = target.format == PlaylistFormat::HlsFmp4
-        && target.layout == Layout::Renditions
-        && !matches!(target.form, Form::Timeshift(Shift::TunedInAt(_)));
-    media.then_some(*track)
+/// The tracks that a target names for a playlist of its own, and their container.
+fn listed_in(target: &PlaylistTarget) -> Option<(Vec<TrackId>, Container)> {
+    let chosen = target.tracks.as_ref()?.selectors();
+    let container = match target.format {
+        PlaylistFormat::HlsFmp4 if chosen.len() == 1 => Container::Fmp4,
+        PlaylistFormat::HlsTs if chosen.len() <= MAX_MUXED => Container::Ts,
+        _ => return None,
+    };
+    if target.layout != Layout::Renditions || matches!(target.form, Form::Timeshift(Shift::TunedInAt(_))) {
+        return None;
+    }
+    let mut tracks = Vec::with_capacity(chosen.len());
+    for selector in chosen {
+        let TrackSelector::Id(track) = *selector else { return None };
+        tracks.push(track);
+    }
+    tracks.sort_unstable();
+    Some((tracks, container))
 }
 
 /// The lines of some rows, each URI with the carried query.
@@ -238,25 +265,25 @@ fn push_break(
     out: &mut String,
     before: Option<&Segment>,
     segment: &Segment,
-    track: TrackId,
-    ended: bool,
+    listing: &Listing<'_>,
+    closed: bool,
     links: &Links<'_>,
 ) -> Option<()> {
-    let tags = match before.map(|b| link(b, segment, ended)) {
+    let tags = match before.map(|b| link(b, segment, closed)) {
         None => 0,
         Some(Link::Next(tags)) => tags,
-        Some(Link::Wide) if ended => 1,
+        Some(Link::Wide) if closed => 1,
         Some(Link::Wide | Link::Lost(..)) => return None,
     };
     debug_assert!(u64::from(tags) <= MAX_LOST);
     for _ in 0..tags {
         out.push_str("#EXT-X-DISCONTINUITY\n");
     }
-    let init = init_of(segment, track);
-    if let Some(hash) = init
-        && (tags > 0 || before.and_then(|b| init_of(b, track)) != init)
+    let map = listing.map(segment, links);
+    if let Some(init) = &map
+        && (tags > 0 || before.and_then(|b| listing.map(b, links)).as_ref() != Some(init))
     {
-        push_map(out, &MediaUri { links, what: Resource::Init(hash) });
+        push_map(out, init);
     }
     Some(())
 }

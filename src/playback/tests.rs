@@ -1,6 +1,6 @@
 //! Whole playlists: golden files for each scenario, two independent parsers, and what must hold over time.
 
-use super::hls::playlist;
+use super::hls::{self, Material, PlainHls, playlist};
 use super::plan::Plan;
 use super::url::{Request, Target, parse};
 use super::window::{Limits, Recorded, Rows, WindowError, resolve};
@@ -189,7 +189,11 @@ fn answer(timeline: &Timeline, url: &str, now: UtcUs, base: Option<&str>) -> Res
     let window = resolve(&target.form, now, timeline.recorded(), &limits())?;
     let rows = query(&timeline.rows, window.rows);
     let plan = Plan::build(&window, &rows, &limits())?;
-    let text = playlist(&request, target, &plan, &inits(), base)?;
+    let needed = hls::inits_needed(target, &plan, PlainHls::Auto)?;
+    let inits: Vec<InitInfo> = inits().into_iter().filter(|i| needed.contains(&i.hash)).collect();
+    let sizes = |sequence| Some(20_000 + sequence as u32);
+    let material = Material { plain: PlainHls::Auto, inits: &inits, media_base_url: base, first_sample_bytes: &sizes };
+    let text = playlist(&request, target, &plan, &material)?;
     two_parsers_agree(&text);
     Ok(text)
 }
@@ -228,9 +232,9 @@ fn hour() -> Timeline {
 
 #[test]
 fn vod() {
-    let url = format!("archive-{}-20.m3u8", T0 + 10);
+    let url = format!("archive-{}-20.fmp4.m3u8", T0 + 10);
     golden!("vod_multivariant", answer(&hour(), &url, at(1000), None));
-    let url = format!("tracks-v1/archive-{}-20.m3u8", T0 + 10);
+    let url = format!("tracks-v1/archive-{}-20.fmp4.m3u8", T0 + 10);
     golden!("vod_video", answer(&hour(), &url, at(1000), None));
     let url = format!("tracks-a1/archive-{}-12.fmp4.m3u8", T0 + 12);
     golden!("vod_audio_on_a_boundary", answer(&hour(), &url, at(1000), None));
@@ -238,27 +242,27 @@ fn vod() {
 
 #[test]
 fn event() {
-    golden!("event_finite", answer(&hour(), &format!("tracks-v1/index-{}-60.m3u8", T0 + 102), at(125), None));
-    golden!("event_start_over", answer(&hour(), &format!("tracks-v1/index-{}-now.m3u8", T0 + 110), at(125), None));
+    golden!("event_finite", answer(&hour(), &format!("tracks-v1/index-{}-60.fmp4.m3u8", T0 + 102), at(125), None));
+    golden!("event_start_over", answer(&hour(), &format!("tracks-v1/index-{}-now.fmp4.m3u8", T0 + 110), at(125), None));
     golden!(
         "event_shift_dialect",
-        answer(&hour(), &format!("index.m3u8?utc={}&lutc={}&token=t", T0 + 110, T0 + 125), at(125), None)
+        answer(&hour(), &format!("index.fmp4.m3u8?utc={}&lutc={}&token=t", T0 + 110, T0 + 125), at(125), None)
     );
 }
 
 #[test]
 fn live() {
-    golden!("live_multivariant", answer(&hour(), "index.m3u8", at(125), None));
+    golden!("live_multivariant", answer(&hour(), "index.fmp4.m3u8", at(125), None));
     golden!("live_video", answer(&hour(), "tracks-v1/index.fmp4.m3u8", at(125), None));
-    golden!("rewind_video", answer(&hour(), "tracks-v1/rewind-48.m3u8", at(125), None));
+    golden!("rewind_video", answer(&hour(), "tracks-v1/rewind-48.fmp4.m3u8", at(125), None));
 }
 
 #[test]
 fn timeshift() {
     golden!("timeshift_rel", answer(&hour(), "tracks-v1/timeshift_rel-65.fmp4.m3u8", at(125), None));
-    golden!("timeshift_abs", answer(&hour(), &format!("timeshift_abs-{}.m3u8", T0 + 60), at(125), None));
+    golden!("timeshift_abs", answer(&hour(), &format!("timeshift_abs-{}.fmp4.m3u8", T0 + 60), at(125), None));
     // The delay has to be fixed before a media playlist can be made.
-    let url = format!("tracks-v1/timeshift_abs-{}.m3u8", T0 + 60);
+    let url = format!("tracks-v1/timeshift_abs-{}.fmp4.m3u8", T0 + 60);
     assert!(answer(&hour(), &url, at(125), None).unwrap().contains("../tracks-v1/timeshift_rel-65.fmp4.m3u8"));
 }
 
@@ -266,16 +270,16 @@ fn timeshift() {
 fn gaps() {
     let mut timeline = Timeline::new(&av());
     timeline.segments(2).outage(60_000_000).segments(2).lose(2).segments(2);
-    golden!("gap_vod", answer(&timeline, &format!("tracks-v1/archive-{T0}-108.m3u8"), at(1000), None));
-    golden!("gap_event", answer(&timeline, &format!("tracks-v1/archive-{T0}-now.m3u8"), at(1000), None));
+    golden!("gap_vod", answer(&timeline, &format!("tracks-v1/archive-{T0}-108.fmp4.m3u8"), at(1000), None));
+    golden!("gap_event", answer(&timeline, &format!("tracks-v1/archive-{T0}-now.fmp4.m3u8"), at(1000), None));
 }
 
 #[test]
 fn a_track_comes_and_goes() {
     let mut timeline = Timeline::new(&av());
     timeline.tracks(&av()[..1]).segments(1).tracks(&av()).segments(1).tracks(&av()[..1]).segments(1);
-    golden!("track_missing", answer(&timeline, &format!("tracks-a1/archive-{T0}-18.m3u8"), at(1000), None));
-    let none = answer(&timeline, &format!("tracks-a2/archive-{T0}-18.m3u8"), at(1000), None);
+    golden!("track_missing", answer(&timeline, &format!("tracks-a1/archive-{T0}-18.fmp4.m3u8"), at(1000), None));
+    let none = answer(&timeline, &format!("tracks-a2/archive-{T0}-18.fmp4.m3u8"), at(1000), None);
     assert_eq!(none, Err(WindowError::NoSuchTrack));
 }
 
@@ -283,8 +287,8 @@ fn a_track_comes_and_goes() {
 fn an_init_segment_changes() {
     let mut timeline = Timeline::new(&av());
     timeline.segments(2).tracks(&[(TrackId::video(1), "h264-sd"), (TrackId::audio(1), "eng")]).segments(2);
-    golden!("init_change", answer(&timeline, &format!("tracks-1/archive-{T0}-24.m3u8"), at(1000), None));
-    golden!("init_change_multivariant", answer(&timeline, &format!("archive-{T0}-24.m3u8"), at(1000), None));
+    golden!("init_change", answer(&timeline, &format!("tracks-1/archive-{T0}-24.fmp4.m3u8"), at(1000), None));
+    golden!("init_change_multivariant", answer(&timeline, &format!("archive-{T0}-24.fmp4.m3u8"), at(1000), None));
 }
 
 #[test]
@@ -298,40 +302,130 @@ fn languages_and_codecs() {
         (TrackId::audio(4), "eng"),
     ]);
     timeline.segments(10);
-    golden!("two_languages", answer(&timeline, "tracks-v1a1a2/index.m3u8", at(60), None));
-    golden!("many_tracks", answer(&timeline, "index.m3u8", at(60), None));
+    golden!("two_languages", answer(&timeline, "tracks-v1a1a2/index.fmp4.m3u8", at(60), None));
+    golden!("many_tracks", answer(&timeline, "index.fmp4.m3u8", at(60), None));
     let mut timeline = Timeline::new(&[(TrackId::video(1), "hevc"), (TrackId::audio(1), "und")]);
     timeline.segments(10);
-    golden!("hevc", answer(&timeline, "index.m3u8", at(60), None));
+    golden!("hevc", answer(&timeline, "index.fmp4.m3u8", at(60), None));
 }
 
 #[test]
 fn audio_only() {
     let mut timeline = Timeline::new(&[(TrackId::audio(1), "eng")]);
     timeline.segments(10);
-    golden!("audio_only", answer(&timeline, "index.m3u8", at(60), None));
+    golden!("audio_only", answer(&timeline, "index.fmp4.m3u8", at(60), None));
     let mut timeline = Timeline::new(&[(TrackId::audio(1), "eng"), (TrackId::audio(2), "ger")]);
     timeline.segments(10);
-    golden!("audio_only_two_languages", answer(&timeline, "index.m3u8", at(60), None));
+    golden!("audio_only_two_languages", answer(&timeline, "index.fmp4.m3u8", at(60), None));
 }
 
 #[test]
 fn queries_and_base_urls() {
-    let url = format!("archive/{T0}/6/index.m3u8?token=a%20\"\n&utc=5");
+    let url = format!("archive/{T0}/6/index.fmp4.m3u8?token=a%20\"\n&utc=5");
     golden!("token_multivariant", answer(&hour(), &url, at(1000), None));
-    let url = format!("tracks-v1/archive/{T0}/6/index.m3u8?token=a%20\"\n&utc=5");
+    let url = format!("tracks-v1/archive/{T0}/6/index.fmp4.m3u8?token=a%20\"\n&utc=5");
     golden!("token_video", answer(&hour(), &url, at(1000), None));
     golden!(
         "media_base_url",
-        answer(&hour(), &format!("tracks-v1/archive-{T0}-6.m3u8?t=1"), at(1000), Some("https://cdn.example/dvr/"))
+        answer(&hour(), &format!("tracks-v1/archive-{T0}-6.fmp4.m3u8?t=1"), at(1000), Some("https://cdn.example/dvr/"))
     );
+}
+
+#[test]
+fn ts_renditions() {
+    let mut timeline = Timeline::new(&[
+        (TrackId::video(1), "h264"),
+        (TrackId::audio(1), "eng"),
+        (TrackId::audio(2), "ger"),
+        (TrackId::audio(3), "ac3"),
+    ]);
+    timeline.segments(10);
+    // Plain means MPEG-TS where the picture is H.264.
+    let plain = answer(&timeline, "index.m3u8?token=t", at(60), None).unwrap();
+    assert_eq!(answer(&timeline, "index.ts.m3u8?token=t", at(60), None).unwrap(), plain);
+    golden!("ts_multivariant", Ok::<_, ()>(plain));
+    golden!("ts_video_and_sound", answer(&timeline, "tracks-v1a1/index.ts.m3u8?token=t", at(60), None));
+    golden!("ts_second_sound", answer(&timeline, &format!("tracks-a2/index-{T0}-12.ts.m3u8"), at(6000), None));
+    golden!("ts_timeshift_abs", answer(&timeline, &format!("tracks-v1a1/timeshift_abs-{T0}.ts.m3u8"), at(60), None));
+    let mut timeline = Timeline::new(&[(TrackId::audio(1), "eng"), (TrackId::audio(2), "ger")]);
+    timeline.segments(10);
+    golden!("ts_radio", answer(&timeline, "index.ts.m3u8", at(60), None));
+    assert!(answer(&timeline, "index.m3u8", at(60), None).unwrap().contains(".fmp4.m3u8"));
+    let mut timeline = Timeline::new(&[(TrackId::video(1), "hevc"), (TrackId::audio(1), "eng")]);
+    timeline.segments(10);
+    assert!(answer(&timeline, "index.m3u8", at(60), None).unwrap().contains("tracks-v1/index.fmp4.m3u8"));
+    assert!(answer(&timeline, "index.ts.m3u8", at(60), None).unwrap().contains("tracks-v1a1/index.ts.m3u8"));
+    assert!(answer(&timeline, "tracks-v1a1/index.m3u8", at(60), None).unwrap().contains("#EXT-X-STREAM-INF"));
+}
+
+#[test]
+fn one_playlist_with_all_tracks() {
+    let both = [(TrackId::video(1), "h264"), (TrackId::audio(1), "eng"), (TrackId::audio(2), "ger")];
+    let mut timeline = Timeline::new(&both);
+    timeline.segments(2).tracks(&both[..1]).segments(1).tracks(&both[..2]).segments(1);
+    golden!("mono_ts", answer(&timeline, &format!("mono-{T0}-24.m3u8"), at(6000), None));
+    golden!("mono_fmp4", answer(&timeline, &format!("mono-{T0}-24.fmp4.m3u8"), at(6000), None));
+    let video = answer(&timeline, &format!("video-{T0}-24.ts.m3u8"), at(6000), None);
+    assert_eq!(video, answer(&timeline, &format!("mono-{T0}-24.m3u8"), at(6000), None));
+    golden!("mono_timeshift_abs", answer(&timeline, &format!("timeshift_abs_video-{T0}.m3u8?t=1"), at(60), None));
+    let mut timeline = Timeline::new(&[(TrackId::video(1), "hevc"), (TrackId::audio(1), "eng")]);
+    timeline.segments(10);
+    let text = answer(&timeline, "mono.m3u8", at(60), None).unwrap();
+    assert!(text.contains("/v1a1.m4s\n") && !text.contains(".ts\n"), "{text}");
+}
+
+#[test]
+fn pictures_for_trick_play() {
+    let mut timeline = Timeline::new(&av());
+    timeline.segments(3).outage(60_000_000).segments(1);
+    timeline.rows[1].tracks[0].starts_with_sync = false;
+    golden!("iframes", answer(&timeline, &format!("tracks-v1/iframes-{T0}-100.fmp4.m3u8?t=1"), at(6000), None));
+    assert!(answer(&timeline, "iframes.m3u8", at(90), None).is_ok());
+    for url in ["iframes.ts.m3u8", "iframes-timeshift_abs-1.m3u8", "index.mpd"] {
+        let url = url.replace("-1.", &format!("-{T0}."));
+        let error = answer(&timeline, &url, at(90), None).unwrap_err();
+        assert_eq!((error.status(), error.to_string().len() > 20), (404, true), "{url}: {error}");
+    }
+    assert_eq!(answer(&timeline, "tracks-a1/iframes.m3u8", at(90), None), Err(WindowError::NoSuchTrack));
+}
+
+#[test]
+fn delta_updates() {
+    let mut timeline = Timeline::new(&av());
+    timeline.segments(10).outage(60_000_000).segments(14_400);
+    let edge = timeline.at;
+    let url = format!("tracks-v1/index-{}-now.fmp4.m3u8", T0 + 120);
+    let full = answer(&timeline, &url, edge, None).unwrap();
+    let delta = answer(&timeline, &format!("{url}?_HLS_skip=YES"), edge, None).unwrap();
+    assert!(full.contains("#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=72.0\n") && full.contains("#EXT-X-VERSION:7\n"));
+    assert!(delta.len() < 4096 && full.len() > 2_000_000, "{} of {}", delta.len(), full.len());
+    golden!("delta", Ok::<_, ()>(delta));
+    // Not for what is short or has ended, and no part of it when all is within the boundary.
+    for url in ["tracks-v1/index.fmp4.m3u8", &format!("tracks-v1/index-{T0}-60.fmp4.m3u8")] {
+        let text = answer(&timeline, &format!("{url}?_HLS_skip=YES"), edge, None).unwrap();
+        assert!(!text.contains("SKIP") && text.contains("#EXT-X-VERSION:7\n"), "{text}");
+    }
+    let short = format!("tracks-v1/index-{}-now.fmp4.m3u8", edge.seconds() - 60);
+    let text = answer(&timeline, &format!("{short}?_HLS_skip=v2"), edge, None).unwrap();
+    assert_eq!(answer(&timeline, &short, edge, None).unwrap(), text);
+    assert!(!text.contains("#EXT-X-SKIP"));
 }
 
 #[test]
 fn every_uri_is_one_that_the_grammar_reads() {
     let mut timeline = Timeline::new(&av());
     timeline.segments(12);
-    for url in ["index.m3u8", "tracks-v1/index.m3u8?tok=1", "timeshift_rel-10.m3u8", "tracks-a1/rewind-60.m3u8"] {
+    for url in [
+        "index.m3u8",
+        "index.fmp4.m3u8",
+        "tracks-v1/index.m3u8?tok=1",
+        "tracks-v1/index.fmp4.m3u8?tok=1",
+        "timeshift_rel-10.m3u8",
+        "tracks-a1/rewind-60.m3u8",
+        "mono.m3u8",
+        "mono-rewind-60.fmp4.m3u8?tok=1",
+        "iframes-rewind-60.m3u8?tok=1",
+    ] {
         let text = answer(&timeline, url, at(72), None).unwrap();
         let mut uris: Vec<&str> = text.lines().filter(|l| !l.starts_with('#')).collect();
         uris.extend(text.split("URI=\"").skip(1).filter_map(|r| r.split('"').next()));
@@ -352,9 +446,9 @@ fn a_hole_too_wide_to_fill() {
     let mut timeline = Timeline::new(&av());
     timeline.segments(8).lose(17).segments(2);
     let edge = timeline.at;
-    let text = answer(&timeline, "tracks-v1/index.m3u8", edge, None).unwrap();
+    let text = answer(&timeline, "tracks-v1/index.fmp4.m3u8", edge, None).unwrap();
     assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:125\n") && !text.contains("GAP"), "{text}");
-    let text = answer(&timeline, &format!("tracks-v1/index-{T0}-now.m3u8"), edge, None).unwrap();
+    let text = answer(&timeline, &format!("tracks-v1/index-{T0}-now.fmp4.m3u8"), edge, None).unwrap();
     assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1);
     assert!(!text.contains("GAP"), "{text}");
 }
@@ -363,10 +457,10 @@ fn a_hole_too_wide_to_fill() {
 fn the_target_duration_holds_for_long_segments() {
     let mut timeline = Timeline::new(&av());
     timeline.segment(12_499_000).segment(6_000_000);
-    let url = format!("tracks-v1/archive-{T0}-18.m3u8");
+    let url = format!("tracks-v1/archive-{T0}-18.fmp4.m3u8");
     assert!(answer(&timeline, &url, at(1000), None).unwrap().contains("#EXT-X-TARGETDURATION:12\n"));
     timeline.segment(12_500_000);
-    let url = format!("tracks-v1/archive-{T0}-30.m3u8");
+    let url = format!("tracks-v1/archive-{T0}-30.fmp4.m3u8");
     assert!(answer(&timeline, &url, at(1000), None).unwrap().contains("#EXT-X-TARGETDURATION:24\n"));
 }
 

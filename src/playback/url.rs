@@ -257,6 +257,11 @@ impl TrackChoice {
         Self(vec![TrackSelector::Id(track)])
     }
 
+    /// A choice of these; more than [`TrackChoice::MAX`] are left out.
+    pub fn of(tracks: &[TrackId]) -> Self {
+        Self(tracks.iter().take(Self::MAX).map(|t| TrackSelector::Id(*t)).collect())
+    }
+
     /// The chosen ones, at least one.
     pub fn selectors(&self) -> &[TrackSelector] {
         &self.0

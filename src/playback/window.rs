@@ -72,6 +72,8 @@ pub enum Mode {
     Vod {
         /// Whether later media is published already, so that nothing more can come.
         settled: bool,
+        /// Whether it ended so lately that somebody may reload it who saw it grow: then its numbers stay.
+        fresh: bool,
     },
     /// Segments are added at the end.
     Event,
@@ -117,6 +119,9 @@ pub enum WindowError {
     /// 404, briefly cached.
     #[error("none of the chosen tracks was recorded in this window")]
     NoSuchTrack,
+    /// 404: there is no such kind of playlist.
+    #[error("{0}")]
+    NotMade(&'static str),
 }
 
 impl WindowError {
@@ -124,7 +129,10 @@ impl WindowError {
     pub const fn status(&self) -> u16 {
         match self {
             WindowError::TooLong { .. } => 400,
-            WindowError::NothingRecorded | WindowError::FromInFuture | WindowError::NoSuchTrack => 404,
+            WindowError::NothingRecorded
+            | WindowError::FromInFuture
+            | WindowError::NoSuchTrack
+            | WindowError::NotMade(_) => 404,
         }
     }
 
@@ -185,11 +193,13 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
         Form::Finite { from, duration_us } => {
             let range = finite(from, duration_us, now, recorded, limits)?;
             let settled = recorded.is_some_and(|r| r.live_edge >= range.end);
+            let ended = range.end.plus_us(limits.end_lag_us);
+            let fresh = now < ended.plus_us(limits.end_lag_us);
             let (mode, cache) = if settled {
-                (Mode::Vod { settled }, CacheClass::Finished)
-            } else if now >= range.end.plus_us(limits.end_lag_us) {
+                (Mode::Vod { settled, fresh }, CacheClass::Finished)
+            } else if now >= ended {
                 // Ended, but a recorder that was cut off may still bring the rest.
-                (Mode::Vod { settled }, growing)
+                (Mode::Vod { settled, fresh }, growing)
             } else {
                 (Mode::Event, growing)
             };
@@ -266,16 +276,16 @@ mod tests {
         use WindowError::*;
         let range = |a, b| Rows::Overlapping(UtcRange { start: s(a), end: s(b) });
         let too_long = TooLong { max_us: 3_600_000_000 };
-        let vod = Mode::Vod { settled: true };
+        let vod = |fresh| Mode::Vod { settled: true, fresh };
         for (form, expected) in [
-            (finite_form(2000, 60), Ok((range(2000, 2060), vod))),
+            (finite_form(2000, 60), Ok((range(2000, 2060), vod(false)))),
             // Ends with the live edge, just ahead of it.
-            (finite_form(4900, 100), Ok((range(4900, 5000), vod))),
+            (finite_form(4900, 100), Ok((range(4900, 5000), vod(true)))),
             (finite_form(4900, 101), Ok((range(4900, 5001), Mode::Event))),
             // Begins before the first recording.
-            (finite_form(900, 200), Ok((range(1000, 1100), vod))),
+            (finite_form(900, 200), Ok((range(1000, 1100), vod(false)))),
             (finite_form(900, 100), Err(NothingRecorded)),
-            (finite_form(0, 3600), Ok((range(1000, 3600), vod))),
+            (finite_form(0, 3600), Ok((range(1000, 3600), vod(false)))),
             (finite_form(5005, 10), Ok((range(5005, 5015), Mode::Event))),
             (finite_form(5011, 10), Err(FromInFuture)),
             (finite_form(2000, 3601), Err(too_long)),
@@ -313,10 +323,11 @@ mod tests {
         let growing = CacheClass::Growing { max_age_ms: 6000 };
         assert_eq!(mode(5000, 4990), (Mode::Event, growing));
         assert_eq!(mode(5105, 5099), (Mode::Event, growing));
-        assert_eq!(mode(5105, 5100), (Mode::Vod { settled: true }, CacheClass::Finished));
+        assert_eq!(mode(5105, 5100), (Mode::Vod { settled: true, fresh: true }, CacheClass::Finished));
+        assert_eq!(mode(5700, 5600), (Mode::Vod { settled: true, fresh: false }, CacheClass::Finished));
         // The recorder went silent: the playlist ends, but is not kept, for the rest may come.
         assert_eq!(mode(5399, 5000), (Mode::Event, growing));
-        assert_eq!(mode(5400, 5000), (Mode::Vod { settled: false }, growing));
+        assert_eq!(mode(5400, 5000), (Mode::Vod { settled: false, fresh: true }, growing));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, encoding, export, media, playlist, preview};
+use super::{Node, encoding, export, media, playlist, preview, ts, ts_export};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -63,21 +63,23 @@ pub async fn dispatch(
         Target::Export { from, duration_us, format: ExportFormat::Mp4, tracks } => {
             export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
         }
+        Target::Export { from, duration_us, format: ExportFormat::Ts, tracks } => {
+            ts_export::answer(node, method, headers, stream, *from, *duration_us, tracks.as_ref()).await
+        }
         Target::Segment { id, track, offset, length } => {
             let end = offset.checked_add(*length).ok_or_else(|| Problem::not_found("There is no such segment."))?;
             media::segment(node, method, headers, id, *track, *offset..end).await
         }
+        Target::SegmentTs { id, tracks } => ts::segment_ts(node, method, headers, id, tracks).await,
+        Target::SegmentMuxed { id, tracks } => ts::segment_muxed(node, method, headers, id, tracks).await,
+        Target::InitMuxed { hashes } => ts::init_muxed(node, method, headers, stream, hashes).await,
         Target::Init { hash } => media::init(node, method, headers, stream, *hash).await,
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
-        Target::Export { .. }
-        | Target::TsStream { .. }
-        | Target::SegmentTs { .. }
-        | Target::SegmentMuxed { .. }
-        | Target::InitMuxed { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS yet; ask for .fmp4.m3u8 or .mp4."))
+        Target::TsStream { .. } => {
+            Err(Problem::not_found("This node does not make MPEG-TS streams yet; ask for .ts.m3u8."))
         }
     }
 }

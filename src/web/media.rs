@@ -162,7 +162,8 @@ fn part_length(front: &[u8]) -> Front {
     Front::Says(at)
 }
 
-fn unchanged(etag: &str) -> Response<Body> {
+/// 304.
+pub fn unchanged(etag: &str) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     insert(response.headers_mut(), header::ETAG, etag);
     insert(response.headers_mut(), header::CACHE_CONTROL, IMMUTABLE);
@@ -171,10 +172,10 @@ fn unchanged(etag: &str) -> Response<Body> {
 }
 
 /// An answer without its body, and the bytes that go into it.
-type Begun = (Response<Body>, Range<u64>);
+pub type Begun = (Response<Body>, Range<u64>);
 
 /// Status and headers, and which bytes to send; or the answer that there are none such.
-fn begin(method: &Method, headers: &HeaderMap, etag: &str, total_bytes: u64) -> Result<Begun, Box<Response<Body>>> {
+pub fn begin(method: &Method, headers: &HeaderMap, etag: &str, total_bytes: u64) -> Result<Begun, Box<Response<Body>>> {
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
     insert(out, header::ETAG, etag);

@@ -17,6 +17,8 @@ pub mod preview;
 pub mod problem;
 mod server;
 mod service;
+mod ts;
+mod ts_export;
 mod watched;
 
 use self::cache::objects::Objects;
@@ -26,9 +28,12 @@ pub use self::service::Service;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
+use crate::playback::hls::PlainHls;
+use crate::playback::ts_export::TsExportPlan;
 use crate::store::ObjectStore;
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +52,8 @@ pub struct PlaybackOptions {
     pub segment_seconds: u32,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
+    /// What plain `.m3u8` means, for streams that say so.
+    pub plain_hls: HashMap<StreamName, PlainHls>,
     /// Bytes of rows and sample tables that are kept.
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.
@@ -65,6 +72,7 @@ impl PlaybackOptions {
             media_base_url: None,
             segment_seconds: 6,
             jpeg: None,
+            plain_hls: HashMap::new(),
             row_cache_bytes: 256 << 20,
             media_cache_bytes: 256 << 20,
             cors_origins: Vec::new(),
@@ -84,6 +92,7 @@ pub struct Node {
     compressed: encoding::Compressed,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
+    ts_exports: moka::future::Cache<String, Arc<TsExportPlan>>,
     jpegs: Option<preview::Jpegs>,
 }
 
@@ -158,17 +167,27 @@ pub async fn serve(
 
 /// What [`serve`] answers with, without connections.
 pub fn service(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> Service {
-    let exports = moka::future::Cache::builder()
-        .weigher(|key: &String, plan: &Arc<ExportPlan>| {
-            u32::try_from(key.len() + plan.memory_bytes()).unwrap_or(u32::MAX)
-        })
+    Service::new(Arc::new(Node {
+        rows: Rows::new(index.clone(), options.row_cache_bytes),
+        objects: Objects::new(store.clone(), options.media_cache_bytes),
+        cors: cors::Cors::new(&options.cors_origins),
+        compressed: encoding::Compressed::new(),
+        exports: plan_cache(ExportPlan::memory_bytes),
+        ts_exports: plan_cache(TsExportPlan::memory_bytes),
+        jpegs: options.jpeg.clone().map(preview::Jpegs::new),
+        store,
+        index,
+        options,
+    }))
+}
+
+/// Plans made lately, by what was asked for.
+fn plan_cache<P: Send + Sync + 'static>(
+    bytes: impl Fn(&P) -> usize + Send + Sync + 'static,
+) -> moka::future::Cache<String, Arc<P>> {
+    moka::future::Cache::builder()
+        .weigher(move |key: &String, plan: &Arc<P>| u32::try_from(key.len() + bytes(plan)).unwrap_or(u32::MAX))
         .max_capacity(EXPORT_CACHE_BYTES)
         .time_to_live(Duration::from_secs(60))
-        .build();
-    let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
-    let rows = Rows::new(index.clone(), options.row_cache_bytes);
-    let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let cors = cors::Cors::new(&options.cors_origins);
-    let compressed = encoding::Compressed::new();
-    Service::new(Arc::new(Node { store, index, rows, objects, cors, compressed, options, exports, jpegs }))
+        .build()
 }

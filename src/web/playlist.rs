@@ -4,16 +4,20 @@ use super::Node;
 use super::answers;
 use super::cache::rows::{Found, Known};
 use super::problem::Problem;
-use crate::media::{StreamName, UtcRange};
+use crate::media::{Segment, StreamName, TrackId, UtcRange};
+use crate::playback::export::TableSet;
 use crate::playback::hls;
 use crate::playback::plan::Plan;
 use crate::playback::rendered;
-use crate::playback::url::{Layout, PlaylistFormat, PlaylistTarget, Request};
+use crate::playback::url::{Layout, PlaylistTarget, Request};
 use crate::playback::window::{self, Limits, Recorded, Rows, WindowError};
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
+use std::collections::HashMap;
 
 const CONTENT_TYPE: &str = "application/vnd.apple.mpegurl";
+/// Sample tables that are held at once.
+const TABLES_AT_ONCE: usize = 256;
 /// Rows of one answer: more than the longest window holds at one second a segment and a day.
 const MOST_ROWS: usize = 200_000;
 
@@ -65,9 +69,6 @@ pub async fn answer(
     request: &Request,
     target: &PlaylistTarget,
 ) -> Result<Response<Body>, Problem> {
-    if matches!(target.format, PlaylistFormat::HlsTs | PlaylistFormat::Dash) || target.layout != Layout::Renditions {
-        return Err(Problem::not_found("This node does not make MPEG-TS or DASH yet; ask for .fmp4.m3u8."));
-    }
     let limits = node.limits();
     let stream = &request.stream;
     let (now, mut known) = (answers::now(), node.recorded(stream).await?);
@@ -89,10 +90,40 @@ pub async fn answer(
         return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
     let plan = Plan::build(&window, view.segments(), &limits)?;
-    let inits = match hls::is_media(target) {
-        true => Vec::new(),
-        false => node.rows.inits(stream, &plan.inits()).await?,
+    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
+    let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
+    let sizes = match target.layout {
+        Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,
+        _ => HashMap::new(),
     };
-    let text = hls::playlist(request, target, &plan, &inits, base)?;
+    let text = {
+        let material = hls::Material {
+            plain,
+            inits: &inits,
+            media_base_url: base,
+            first_sample_bytes: &|sequence| sizes.get(&sequence).copied(),
+        };
+        hls::playlist(request, target, &plan, &material)?
+    };
     Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))
+}
+
+/// Sizes of the first samples of `track`, by the number of their segment. Reads the tables page by page.
+async fn first_sample_bytes(
+    node: &Node,
+    stream: &StreamName,
+    plan: &Plan<'_>,
+    track: TrackId,
+) -> Result<HashMap<u64, u32>, Problem> {
+    let of_track = |s: &Segment| s.tracks.iter().position(|p| p.track == track && p.starts_with_sync);
+    let wanted: Vec<(u64, u64, usize)> =
+        plan.segments().filter_map(|s| Some((s.id.sequence, s.id.epoch, of_track(s)?))).collect();
+    let mut sizes = HashMap::with_capacity(wanted.len());
+    for page in wanted.chunks(TABLES_AT_ONCE) {
+        let names: Vec<(u64, u64)> = page.iter().map(|(sequence, epoch, _)| (*sequence, *epoch)).collect();
+        let mut tables = TableSet::new();
+        node.rows.tables(stream, &names, &mut tables).await?;
+        sizes.extend(page.iter().filter_map(|(n, _, at)| Some((*n, tables.first_sample(*n, *at)?.size))));
+    }
+    Ok(sizes)
 }

@@ -128,7 +128,9 @@ impl Bed {
                 let same_run = segment.id.run == before.id.run;
                 assert!(same_run || segment.discontinuity > before.discontinuity, "a new run, yet no discontinuity");
             }
-            if last.replace(segment.id.run) != Some(segment.id.run) {
+            let new_run = last.replace(segment.id.run) != Some(segment.id.run);
+            assert_eq!(cmaf::begins_run(&object), new_run, "{sequence} says the wrong thing about its run");
+            if new_run {
                 runs.push([Vec::new(), Vec::new()]);
             }
             for (part, table) in segment.tracks.iter().zip(tables) {

@@ -5,3 +5,6 @@ pub mod media;
 pub mod node;
 pub mod scenario;
 pub mod sources;
+#[path = "../support/ts_check.rs"]
+#[allow(dead_code, reason = "other suites use the rest")]
+pub mod ts_check;

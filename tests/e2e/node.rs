@@ -42,6 +42,12 @@ impl Node {
         self.wait_until_ready().await;
     }
 
+    /// An end by force, then a new process on the same folder with other settings.
+    pub async fn restart_with(&mut self, settings: &str) {
+        std::fs::write(self.dir.path().join("evertape.toml"), settings).expect("the configuration is written");
+        self.kill_and_restart().await;
+    }
+
     /// Segment objects in the store.
     pub fn objects(&self) -> usize {
         fn count(folder: &Path) -> usize {

@@ -2,6 +2,7 @@
 
 use super::media::{self, Clips, FPS};
 use super::sources::{Sources, Stream};
+use super::ts_check;
 use std::time::{Duration, Instant};
 
 const WAIT: Duration = Duration::from_secs(120);
@@ -104,6 +105,7 @@ async fn check_stream(nodes: &[String], stream: &Stream, recorded_from: i64) {
 
     // The export: exactly the window, in frames and in packets, whole and in pieces, from any node.
     check_export(nodes, stream, from, seconds, archived[0] + offset_frames).await;
+    check_ts_export(nodes, stream, from, seconds, archived[0] + offset_frames).await;
 
     // A show still on air, and live shifted in time.
     let now = text(&format!("{base}/{name}/tracks-v1/index-{from}-now.fmp4.m3u8")).await;
@@ -185,6 +187,51 @@ async fn check_export(nodes: &[String], stream: &Stream, from: i64, seconds: i64
         media::run("ffprobe", &["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", path]).await;
     let duration: f64 = String::from_utf8_lossy(&probed).trim().parse().expect("a duration");
     assert!((duration - seconds as f64).abs() < 0.05, "{name}: lasts {duration} s");
+    for kind in ["v", "a"] {
+        let exported = media::packet_hashes(&file, kind, stream.is_hevc).await;
+        let sent = media::packet_hashes(&stream.clip, kind, stream.is_hevc).await;
+        assert!(exported.len() > 100, "{name} {kind}: {} packets", exported.len());
+        let found = sent.windows(exported.len()).any(|w| w == exported);
+        assert!(found, "{name} {kind}: the packets are not the source's, in order and without a hole");
+    }
+}
+
+/// The same window as MPEG-TS: begins at a sync sample, ends with the window, and holds the source's packets.
+async fn check_ts_export(nodes: &[String], stream: &Stream, from: i64, seconds: i64, first_frame: i64) {
+    let name = stream.name;
+    let path = format!("{name}/archive-{from}-{seconds}.ts");
+    let answer = get(&format!("{}/{path}", nodes[0])).await;
+    assert_eq!(answer.status(), 200);
+    let (length, etag) = (answer.headers()["content-length"].clone(), answer.headers()["etag"].clone());
+    let whole = answer.bytes().await.expect("a body");
+    assert_eq!(length.to_str().expect("ascii"), whole.len().to_string());
+    let last = nodes.last().expect("a node");
+    let other = get(&format!("{last}/{path}")).await;
+    assert_eq!(other.headers()["etag"], etag);
+    assert!(other.bytes().await.expect("a body") == whole, "{name}: two nodes make two files");
+    let half = whole.len() / 2;
+    let client = reqwest::Client::new();
+    let rest = client.get(format!("{last}/{path}")).header("range", format!("bytes={half}-")).header("if-range", etag);
+    assert!(rest.send().await.expect("a part").bytes().await.expect("a body") == whole.slice(half..), "{name}: a part");
+
+    let report = ts_check::check(&whole);
+    report.assert_clean();
+    assert_eq!(report.new_time_bases, 0, "{name}: the clock breaks");
+    let spoken: Vec<&str> = report.pids.values().filter_map(|s| s.language.as_deref()).collect();
+    assert!(stream.languages.len() < 2 || spoken == stream.languages, "{name}: {spoken:?}");
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let file = dir.path().join("export.ts");
+    std::fs::write(&file, &whole).expect("written");
+    let path = file.to_str().expect("a path");
+    media::run("ffmpeg", &["-v", "error", "-xerror", "-i", path, "-f", "null", "-"]).await;
+    let frames = media::frame_numbers(path, &[]).await;
+    consecutive(&frames, &format!("{name} TS export"));
+    // A group of pictures has two seconds.
+    let early = first_frame - frames[0];
+    assert!((-1..=2 * FPS).contains(&early), "{name}: begins at {}, not {first_frame}", frames[0]);
+    // The last picture in decoding order may be shown after three others.
+    let late = frames.len() as i64 - early - seconds * FPS;
+    assert!((-1..=4).contains(&late), "{name}: ends {late} frames after the window");
     for kind in ["v", "a"] {
         let exported = media::packet_hashes(&file, kind, stream.is_hevc).await;
         let sent = media::packet_hashes(&stream.clip, kind, stream.is_hevc).await;

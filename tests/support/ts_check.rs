@@ -75,7 +75,7 @@ impl Report {
 /// Checks `ts`: whole packets from PAT and PMT on.
 pub fn check(ts: &[u8]) -> Report {
     let mut checker = Checker::default();
-    if ts.len() % PACKET != 0 {
+    if !ts.len().is_multiple_of(PACKET) {
         checker.fault("the length is no multiple of 188");
     }
     for packet in ts.chunks_exact(PACKET) {
@@ -242,7 +242,7 @@ impl Checker {
         let (section, rest) = state.section.split_at(3 + length);
         let (section, stuffed) = (section.to_vec(), rest.iter().all(|&b| b == 0xff));
         state.section.clear();
-        if !stuffed || length > 1021 || length < 9 {
+        if !stuffed || !(9..=1021).contains(&length) {
             self.fault("a section that is too long, too short or not stuffed with 0xff");
             return;
         }

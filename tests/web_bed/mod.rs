@@ -125,6 +125,20 @@ fn table(count: u32, size: u32, gop: u32) -> SampleTable {
     SampleTable { samples: (0..count).map(sample).collect() }
 }
 
+/// The samples of a table, all of one byte; a picture is one NAL unit with its length before it.
+fn payload(table: &SampleTable, byte: u8, picture: bool) -> Bytes {
+    let mut out = Vec::new();
+    for sample in &table.samples {
+        let end = out.len() + sample.size as usize;
+        if picture {
+            out.extend_from_slice(&(sample.size - 4).to_be_bytes());
+            out.push(0x41);
+        }
+        out.resize(end, byte);
+    }
+    out.into()
+}
+
 impl Bed {
     pub async fn new() -> Self {
         Self::with_sample_bytes(1000).await
@@ -138,7 +152,7 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let recorder = Recorder::new(store.clone(), index.clone(), "demo", 0, from, video_bytes).await;
+        let recorder = Recorder::new("demo", 0, store.clone(), index.clone(), from, video_bytes).await;
         let mut keys = Vec::new();
         for n in 0..2 * SEGMENTS {
             keys.push(recorder.publish(n).await.0);
@@ -172,7 +186,7 @@ impl Bed {
     /// Records the same again as another stream, other bytes in other runs: the run ids begin with 16 times `e`.
     pub async fn add_stream(&self, name: &str) {
         let index: Arc<dyn Index> = Arc::new(self.index.clone());
-        let recorder = Recorder::new(self.store.clone(), index, name, OTHER_BYTES, self.from, 20).await;
+        let recorder = Recorder::new(name, OTHER_BYTES, self.store.clone(), index, self.from, 20).await;
         for n in 0..2 * SEGMENTS {
             recorder.publish(n).await;
         }
@@ -270,9 +284,6 @@ fn options() -> PlaybackOptions {
     PlaybackOptions { segment_seconds: SECONDS as u32, ..options }
 }
 
-/// Of what the samples of segment n of another stream are made: this and n.
-pub const OTHER_BYTES: u8 = 100;
-
 /// Publishes what is played.
 pub struct Recorder {
     store: Arc<CountingStore>,
@@ -281,15 +292,19 @@ pub struct Recorder {
     inits: Vec<InitInfo>,
     tables: Vec<SampleTable>,
     from: i64,
+    /// Of what the samples of segment n are made: this and n and 1.
     bytes: u8,
 }
 
+/// `bytes` of the recorder of [`Bed::add_stream`].
+pub const OTHER_BYTES: u8 = 100;
+
 impl Recorder {
     async fn new(
-        store: Arc<CountingStore>,
-        index: Arc<dyn Index>,
         name: &str,
         bytes: u8,
+        store: Arc<CountingStore>,
+        index: Arc<dyn Index>,
         from: i64,
         video_bytes: u32,
     ) -> Self {

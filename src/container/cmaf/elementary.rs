@@ -48,7 +48,8 @@ pub(crate) fn annex_b_sets(codec: Codec, entry: &[u8]) -> Result<Vec<u8>, CmafEr
     let mut cursor = Cursor(need_config(&entry, VISUAL_BYTES, b"hvcC")?);
     cursor.take(22)?;
     let arrays = cursor.u8()?;
-    for wanted in [32, 33, 34] {
+    // VPS, SPS, PPS, and messages (SEI) that hold for the whole track, colour volumes of HDR for one.
+    for wanted in [32, 33, 34, 39] {
         let mut cursor = cursor;
         for _ in 0..arrays {
             let kind = cursor.u8()? & 0x3f;
@@ -125,13 +126,13 @@ mod tests {
     #[test]
     fn hevc_sets_come_in_the_order_of_decoding() {
         let mut hvcc = testing::hvcc(1, 0x6000_0000, [0x90, 0, 0, 0, 0, 0], 93);
-        *hvcc.last_mut().unwrap() = 3;
-        for (kind, byte) in [(34u8, 0xcc), (32, 0xaa), (33, 0xbb)] {
+        *hvcc.last_mut().unwrap() = 4;
+        for (kind, byte) in [(39u8, 0xdd), (34, 0xcc), (32, 0xaa), (33, 0xbb)] {
             hvcc.extend([0x80 | kind, 0, 1, 0, 1, byte]);
         }
         let entry = testing::video_entry(b"hvc1", 16, 16, &[(b"hvcC", &hvcc)]);
         let sets = annex_b_sets(Codec::H265, &entry).unwrap();
-        assert_eq!(sets, [0, 0, 0, 1, 0xaa, 0, 0, 0, 1, 0xbb, 0, 0, 0, 1, 0xcc]);
+        assert_eq!(sets, [0, 0, 0, 1, 0xaa, 0, 0, 0, 1, 0xbb, 0, 0, 0, 1, 0xcc, 0, 0, 0, 1, 0xdd]);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct MediaSegment<U> {
     pub duration_us: i64,
     /// EXT-X-GAP (rfc8216bis 4.4.4.7): there is no media behind this URI.
     pub gap: bool,
+    /// EXT-X-BYTERANGE (RFC 8216 4.3.2.2): length and first byte of the part of the resource that is meant.
+    pub byte_range: Option<(u64, u64)>,
     /// Its URI.
     pub uri: U,
 }
@@ -56,7 +58,7 @@ pub struct MediaSegment<U> {
 /// A media playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaPlaylist<U> {
-    /// EXT-X-VERSION; 7 for fMP4.
+    /// EXT-X-VERSION: no lower than the tags ask for (RFC 8216 7).
     pub version: u8,
     /// EXT-X-TARGETDURATION: at least every EXTINF rounded to whole seconds.
     pub target_duration_seconds: u32,
@@ -68,8 +70,15 @@ pub struct MediaPlaylist<U> {
     pub playlist_type: Option<PlaylistType>,
     /// EXT-X-INDEPENDENT-SEGMENTS.
     pub independent_segments: bool,
+    /// EXT-X-I-FRAMES-ONLY (RFC 8216 4.3.3.6).
+    pub i_frames_only: bool,
     /// EXT-X-START.
     pub start: Option<Start>,
+    /// CAN-SKIP-UNTIL of EXT-X-SERVER-CONTROL (rfc8216bis 4.4.3.8), in whole seconds.
+    pub can_skip_until_seconds: Option<u32>,
+    /// SKIPPED-SEGMENTS of EXT-X-SKIP (rfc8216bis 4.4.5.2): so many stand before the first of `segments`. None unless
+    /// more than 0.
+    pub skipped_segments: u64,
     /// In order.
     pub segments: Vec<MediaSegment<U>>,
     /// EXT-X-ENDLIST.
@@ -98,6 +107,13 @@ impl<U: WriteUri> MediaSegment<U> {
         }
         if self.gap {
             out.push_str("#EXT-X-GAP\n");
+        }
+        if let Some((length, offset)) = self.byte_range {
+            out.push_str("#EXT-X-BYTERANGE:");
+            push_int(out, length);
+            out.push('@');
+            push_int(out, offset);
+            out.push('\n');
         }
         out.push_str("#EXTINF:");
         push_seconds(out, self.duration_us.max(0));
@@ -155,6 +171,14 @@ impl<U: WriteUri + PartialEq> MediaPlaylist<U> {
         if self.independent_segments {
             out.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
         }
+        if self.i_frames_only {
+            out.push_str("#EXT-X-I-FRAMES-ONLY\n");
+        }
+        if let Some(seconds) = self.can_skip_until_seconds {
+            out.push_str("#EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=");
+            push_int(out, seconds);
+            out.push_str(".0\n");
+        }
         if let Some(start) = self.start {
             out.push_str("#EXT-X-START:TIME-OFFSET=");
             if start.time_offset_us == 0 {
@@ -163,6 +187,11 @@ impl<U: WriteUri + PartialEq> MediaPlaylist<U> {
                 push_seconds(out, start.time_offset_us);
             }
             out.push_str(if start.precise { ",PRECISE=YES\n" } else { "\n" });
+        }
+        if self.skipped_segments > 0 {
+            out.push_str("#EXT-X-SKIP:SKIPPED-SEGMENTS=");
+            push_int(out, self.skipped_segments);
+            out.push('\n');
         }
     }
 }
@@ -178,6 +207,7 @@ mod tests {
             program_date_time: Some(UtcUs(1_409_148_900_123_999)),
             duration_us: 6_006_000,
             gap: false,
+            byte_range: None,
             uri,
         }
     }
@@ -185,30 +215,36 @@ mod tests {
     #[test]
     fn every_tag_in_its_place() {
         let playlist = MediaPlaylist {
-            version: 7,
+            version: 9,
             target_duration_seconds: 12,
             media_sequence: 41,
             discontinuity_sequence: 3,
             playlist_type: Some(PlaylistType::Vod),
             independent_segments: true,
+            i_frames_only: true,
             start: Some(Start { time_offset_us: 1_250_000, precise: true }),
+            can_skip_until_seconds: Some(72),
+            skipped_segments: 3,
             segments: vec![
                 segment("i1.mp4", "a.m4s"),
                 MediaSegment { gap: true, program_date_time: None, ..segment("i1.mp4", "gap.m4s") },
-                segment("i2.mp4", "b.m4s"),
+                MediaSegment { byte_range: Some((900, 40)), ..segment("i2.mp4", "b.m4s") },
                 MediaSegment { discontinuities: 2, ..segment("i2.mp4", "c d\n.m4s") },
             ],
             ended: true,
         };
         insta::assert_snapshot!(playlist.to_text(), @r##"
         #EXTM3U
-        #EXT-X-VERSION:7
+        #EXT-X-VERSION:9
         #EXT-X-TARGETDURATION:12
         #EXT-X-MEDIA-SEQUENCE:41
         #EXT-X-DISCONTINUITY-SEQUENCE:3
         #EXT-X-PLAYLIST-TYPE:VOD
         #EXT-X-INDEPENDENT-SEGMENTS
+        #EXT-X-I-FRAMES-ONLY
+        #EXT-X-SERVER-CONTROL:CAN-SKIP-UNTIL=72.0
         #EXT-X-START:TIME-OFFSET=1.250000,PRECISE=YES
+        #EXT-X-SKIP:SKIPPED-SEGMENTS=3
         #EXT-X-MAP:URI="i1.mp4"
         #EXT-X-PROGRAM-DATE-TIME:2014-08-27T14:15:00.123Z
         #EXTINF:6.006000,
@@ -218,6 +254,7 @@ mod tests {
         gap.m4s
         #EXT-X-MAP:URI="i2.mp4"
         #EXT-X-PROGRAM-DATE-TIME:2014-08-27T14:15:00.123Z
+        #EXT-X-BYTERANGE:900@40
         #EXTINF:6.006000,
         b.m4s
         #EXT-X-DISCONTINUITY

@@ -17,8 +17,8 @@ pub struct Rendition {
     pub default: bool,
     /// CHANNELS.
     pub channels: Option<u16>,
-    /// URI of its media playlist.
-    pub uri: String,
+    /// URI of its media playlist; none where it is in the variants themselves.
+    pub uri: Option<String>,
 }
 
 /// EXT-X-STREAM-INF (RFC 8216 4.3.4.2).
@@ -40,10 +40,23 @@ pub struct Variant {
     pub uri: String,
 }
 
+/// EXT-X-I-FRAME-STREAM-INF (RFC 8216 4.3.4.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IFrameVariant {
+    /// BANDWIDTH: peak bits per second.
+    pub bandwidth_bps: u64,
+    /// CODECS: RFC 6381, separated by commas; left out when empty.
+    pub codecs: String,
+    /// RESOLUTION: width and height.
+    pub resolution: Option<(u32, u32)>,
+    /// URI of its media playlist.
+    pub uri: String,
+}
+
 /// A multivariant playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MultivariantPlaylist {
-    /// EXT-X-VERSION; 7 for fMP4.
+    /// EXT-X-VERSION: 7 for fMP4.
     pub version: u8,
     /// EXT-X-INDEPENDENT-SEGMENTS, for all its media playlists.
     pub independent_segments: bool,
@@ -51,6 +64,8 @@ pub struct MultivariantPlaylist {
     pub renditions: Vec<Rendition>,
     /// Variants; players begin with the first.
     pub variants: Vec<Variant>,
+    /// For trick play.
+    pub i_frames: Vec<IFrameVariant>,
 }
 
 impl MultivariantPlaylist {
@@ -68,6 +83,9 @@ impl MultivariantPlaylist {
         }
         for variant in &self.variants {
             variant.write(&mut out);
+        }
+        for i_frames in &self.i_frames {
+            i_frames.write(&mut out);
         }
         out
     }
@@ -90,9 +108,40 @@ impl Rendition {
             push_int(out, channels);
             out.push('"');
         }
+        if let Some(uri) = &self.uri {
+            out.push_str(",URI=\"");
+            push_uri(out, uri);
+            out.push('"');
+        }
+        out.push('\n');
+    }
+}
+
+impl IFrameVariant {
+    fn write(&self, out: &mut String) {
+        out.push_str("#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=");
+        push_int(out, self.bandwidth_bps);
+        push_codecs(out, &self.codecs);
+        push_resolution(out, self.resolution);
         out.push_str(",URI=\"");
         push_uri(out, &self.uri);
         out.push_str("\"\n");
+    }
+}
+
+fn push_codecs(out: &mut String, codecs: &str) {
+    if !codecs.is_empty() {
+        out.push_str(",CODECS=");
+        push_quoted(out, codecs);
+    }
+}
+
+fn push_resolution(out: &mut String, resolution: Option<(u32, u32)>) {
+    if let Some((width, height)) = resolution {
+        out.push_str(",RESOLUTION=");
+        push_int(out, width);
+        out.push('x');
+        push_int(out, height);
     }
 }
 
@@ -102,16 +151,8 @@ impl Variant {
         push_int(out, self.bandwidth_bps);
         out.push_str(",AVERAGE-BANDWIDTH=");
         push_int(out, self.average_bandwidth_bps);
-        if !self.codecs.is_empty() {
-            out.push_str(",CODECS=");
-            push_quoted(out, &self.codecs);
-        }
-        if let Some((width, height)) = self.resolution {
-            out.push_str(",RESOLUTION=");
-            push_int(out, width);
-            out.push('x');
-            push_int(out, height);
-        }
+        push_codecs(out, &self.codecs);
+        push_resolution(out, self.resolution);
         if let Some(rate) = self.frame_rate_milli {
             out.push_str(",FRAME-RATE=");
             push_thousandths(out, rate);
@@ -141,7 +182,7 @@ mod tests {
                 language: Some("e\rn".into()),
                 default: true,
                 channels: Some(2),
-                uri: "a\"\n.m3u8".into(),
+                uri: Some("a\"\n.m3u8".into()),
             }],
             variants: vec![Variant {
                 bandwidth_bps: 4_000_000,
@@ -152,6 +193,12 @@ mod tests {
                 audio_group: Some("aac".into()),
                 uri: "v1.m3u8".into(),
             }],
+            i_frames: vec![IFrameVariant {
+                bandwidth_bps: 5,
+                codecs: "a\"\n".into(),
+                resolution: Some((64, 36)),
+                uri: "i \".m3u8".into(),
+            }],
         };
         insta::assert_snapshot!(playlist.to_text(), @r##"
         #EXTM3U
@@ -160,6 +207,7 @@ mod tests {
         #EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="aac",NAME="a'b c",LANGUAGE="e n",DEFAULT=YES,AUTOSELECT=YES,CHANNELS="2",URI="a%22%0A.m3u8"
         #EXT-X-STREAM-INF:BANDWIDTH=4000000,AVERAGE-BANDWIDTH=3500000,CODECS="avc1.640028,mp4a.40.2",RESOLUTION=1920x1080,FRAME-RATE=29.970,AUDIO="aac"
         v1.m3u8
+        #EXT-X-I-FRAME-STREAM-INF:BANDWIDTH=5,CODECS="a' ",RESOLUTION=64x36,URI="i%20%22.m3u8"
         "##);
     }
 }

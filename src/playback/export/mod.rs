@@ -21,7 +21,7 @@ pub use slices::{Slice, Slices, TablePiece};
 pub use tables::{EncodedTables, TableSet};
 
 use crate::container::progressive::{HeadPiece, TooLarge};
-use crate::media::segment::{SegmentId, civil_hour};
+use crate::media::segment::SegmentId;
 use crate::media::{InitHash, ObjectKey, RunId, Segment, StreamName, Ticks, TrackId, UtcRange, UtcUs};
 
 /// Why there is no export, or no piece of it.
@@ -226,24 +226,9 @@ impl ExportPlan {
             + of(&self.other_keys)
     }
 
-    /// A name for `Content-Disposition`, ASCII without quotes, spaces or slashes, for instance
-    /// `ort_2014-08-27T14-15-00Z_3600s.mp4`; names of two streams may differ only in `_` and `/`.
+    /// A name for `Content-Disposition`, ASCII without quotes, spaces or slashes.
     pub fn file_name(&self) -> String {
-        let stream = self.stream.as_str().replace('/', "_");
-        let seconds = self.window.start.seconds();
-        let start = match civil_hour(self.window.start) {
-            Some((year, month, day, hour)) => {
-                let (minute, second) = (seconds.rem_euclid(3600) / 60, seconds.rem_euclid(60));
-                format!("{year:04}-{month:02}-{day:02}T{hour:02}-{minute:02}-{second:02}Z")
-            }
-            None => seconds.to_string(),
-        };
-        let millis = self.window.duration_us() / 1000;
-        let length = match millis % 1000 {
-            0 => format!("{}s", millis / 1000),
-            _ => format!("{millis}ms"),
-        };
-        format!("{stream}_{start}_{length}.mp4")
+        super::file::name(&self.stream, self.window, "mp4")
     }
 
     /// Key of the object that holds a segment.

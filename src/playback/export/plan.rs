@@ -1,11 +1,11 @@
 //! Making the plan: spans to kept parts, kept parts to records, records to the head of the file.
 
+use super::super::file::holes;
 use super::select::{Kept, TrackSelection};
-use super::spans::{self, Span};
+use super::spans;
 use super::tables::TableSet;
 use super::{Entries, ExportError, ExportPlan, OWN_KEY, PartRecord, SegmentRecord, TrackRecord};
 use crate::container::progressive::{Edit, TableCounts, TrackHead, head};
-use crate::media::timeline::{JOIN_TOLERANCE_US, gaps, join};
 use crate::media::{InitHash, InitInfo, ObjectKey, RunId, Segment, Ticks, TrackId, TrackKind, UtcRange};
 use sha2::{Digest, Sha256};
 
@@ -66,7 +66,7 @@ pub(super) fn make(
         stream,
         window,
         duration: Ticks(duration),
-        gaps: holes(&spans, window),
+        gaps: holes(spans.iter().map(|s| s.utc).collect(), window),
         runs: records.runs,
         other_keys: records.other_keys,
         segments: records.segments,
@@ -78,16 +78,6 @@ pub(super) fn make(
     };
     plan.etag = etag(&plan, &tracks_kept);
     Ok(plan)
-}
-
-/// What of the window no span covers; rounding of wall time makes no gap.
-fn holes(spans: &[Span], window: UtcRange) -> Vec<UtcRange> {
-    let mut ranges: Vec<UtcRange> = spans.iter().map(|s| s.utc).collect();
-    // A clock that was set back gives spans out of order.
-    ranges.sort_by_key(|r| r.start);
-    let mut holes = gaps(&join(ranges, JOIN_TOLERANCE_US), window);
-    holes.retain(|gap| gap.duration_us() > JOIN_TOLERANCE_US);
-    holes
 }
 
 /// A track of which something is shown.

@@ -1,8 +1,8 @@
 //! Spans: what lies in the window between two breaks, and which sample tables its edges need.
 
+use super::super::file::continuous;
 use super::ExportError;
 use crate::media::segment::LONGEST_SEGMENT_US;
-use crate::media::timeline::JOIN_TOLERANCE_US;
 use crate::media::{Segment, Ticks, TrackId, TrackKind, TrackPart, UtcRange};
 use std::ops::Range;
 
@@ -23,16 +23,6 @@ pub(super) struct Span {
     pub end: Ticks,
     /// Wall time of the same.
     pub utc: UtcRange,
-}
-
-/// Whether media time goes on from `a` to `b`. Other parameters do not end a span: they are another sample entry,
-/// and what is decoded across the change may need what was before it.
-fn continuous(a: &Segment, b: &Segment) -> bool {
-    let tolerance = Ticks::from_us(JOIN_TOLERANCE_US).0;
-    let expected = a.anchor + Ticks::from_us(a.id.duration_us);
-    a.id.run == b.id.run
-        && b.id.start.since(a.id.end()).abs() <= JOIN_TOLERANCE_US
-        && (b.anchor - expected).0.abs() <= tolerance
 }
 
 /// The spans of `segments` that show something in `window`.

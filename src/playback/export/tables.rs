@@ -77,6 +77,11 @@ impl TableSet {
         *self = Self::default();
     }
 
+    /// The first sample of the `ordinal`th table of segment `sequence`; `None` when the table is not here.
+    pub fn first_sample(&self, sequence: u64, ordinal: usize) -> Option<Sample> {
+        self.get(sequence, u16::try_from(ordinal).ok()?).ok()?.samples.first().copied()
+    }
+
     /// The `ordinal`th table of segment `sequence`.
     ///
     /// # Errors
@@ -93,6 +98,18 @@ impl TableSet {
             SampleTable::decode(&mut rest).map_err(|_| ExportError::Disagree(sequence))?;
         }
         SampleTable::decode(&mut rest).map_err(|_| disagree)
+    }
+
+    /// The tables of segment `sequence`, in the order of its parts.
+    ///
+    /// # Errors
+    /// `MissingTables` when the segment is not here, `Disagree` for damaged ones.
+    pub fn all(&self, sequence: u64) -> Result<Vec<SampleTable>, ExportError> {
+        let EncodedTables { count, encoded } =
+            self.tables.get(&sequence).ok_or(ExportError::MissingTables(sequence))?;
+        let mut rest: &[u8] = encoded;
+        let decode = |_| SampleTable::decode(&mut rest).map_err(|_| ExportError::Disagree(sequence));
+        (0..*count).map(decode).collect()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::media::segment::{SegmentId, TrackPart};
-use crate::media::{RunId, StreamName, Ticks};
+use crate::media::{InitHash, RunId, StreamName, Ticks};
+use crate::playback::hls::{self, Material, PlainHls};
 use crate::playback::plan::Plan;
 use crate::playback::url::{Target, parse};
 use crate::playback::view::block_of;
@@ -133,12 +134,25 @@ fn both(
     let view = View::overlapping(blocks, range);
     let quick = media_playlist(&request, target, &window, &view, &limits, base);
     let plain = Plan::build(&window, view.segments(), &limits)
-        .and_then(|plan| hls::playlist(&request, target, &plan, &[], base))
+        .and_then(|plan| {
+            let none = |_| None;
+            let material =
+                Material { plain: PlainHls::Auto, inits: &[], media_base_url: base, first_sample_bytes: &none };
+            hls::playlist(&request, target, &plan, &material)
+        })
         .ok();
     (quick, plain)
 }
 
-const LISTS: &[&str] = &["tracks-v1", "tracks-a1", "tracks-v2"];
+/// Tracks and container.
+const LISTS: &[(&str, &str)] = &[
+    ("tracks-v1", "fmp4"),
+    ("tracks-a1", "fmp4"),
+    ("tracks-v2", "fmp4"),
+    ("tracks-v1a1", "ts"),
+    ("tracks-a1", "ts"),
+    ("tracks-v1a9", "ts"),
+];
 
 proptest! {
     #[test]
@@ -153,9 +167,9 @@ proptest! {
         let from = T0 + from;
         // Long after; while it grows.
         for now in [UtcUs::from_seconds(T0 + 20_000), UtcUs::from_seconds(from + length / 2)] {
-            for list in LISTS {
+            for (list, container) in LISTS {
                 for form in [format!("index-{from}-{length}"), format!("archive-{from}-now"), format!("rewind-{length}")] {
-                    let path = format!("{list}/{form}.fmp4.m3u8{query}");
+                    let path = format!("{list}/{form}.{container}.m3u8{query}");
                     let (quick, plain) = both(&rows, &blocks, &path, now, base);
                     if let Some(quick) = quick {
                         prop_assert_eq!(Some(quick), plain, "{}", path);
@@ -179,12 +193,14 @@ fn what_is_usual_is_quick() {
         assert!(blocks.len() > 1);
         for query in ["", "?token=x"] {
             for form in [format!("archive-{T0}-2400"), format!("archive-{T0}-now"), "rewind-9000".to_owned()] {
-                let path = format!("tracks-v1/{form}.fmp4.m3u8{query}");
-                let (quick, plain) = both(&rows, &blocks, &path, now, None);
-                assert_eq!(quick, plain, "{path}");
-                let quick = quick.unwrap_or_else(|| panic!("{path} took the plain way"));
-                assert_eq!(quick.matches("#EXT-X-DISCONTINUITY\n").count(), tags, "{path}");
-                assert_eq!(quick.matches("#EXT-X-MAP").count(), 1 + 2 * tags, "{path}");
+                for (list, maps) in [("tracks-v1/{}.fmp4", 1 + 2 * tags), ("tracks-v1a1/{}.ts", 0)] {
+                    let path = format!("{}.m3u8{query}", list.replace("{}", &form));
+                    let (quick, plain) = both(&rows, &blocks, &path, now, None);
+                    assert_eq!(quick, plain, "{path}");
+                    let quick = quick.unwrap_or_else(|| panic!("{path} took the plain way"));
+                    assert_eq!(quick.matches("#EXT-X-DISCONTINUITY\n").count(), tags, "{path}");
+                    assert_eq!(quick.matches("#EXT-X-MAP").count(), maps, "{path}");
+                }
             }
         }
     }
