@@ -7,7 +7,6 @@ mod web_bed;
 use axum::body::{Body, to_bytes};
 use http::{Method, Request, StatusCode, header};
 use std::collections::BTreeMap;
-use tower::ServiceExt;
 use web_bed::{Bed, OTHER_BYTES};
 
 const MUTATIONS: usize = 100_000;
@@ -120,7 +119,7 @@ async fn mutated_addresses_always_get_an_answer() {
     let seeds = seeds(&bed).await;
     let mut tasks = tokio::task::JoinSet::new();
     for task in 0..8u64 {
-        let (seeds, service) = (seeds.clone(), bed.router());
+        let (seeds, service) = (seeds.clone(), bed.service());
         tasks.spawn(async move {
             let mut random = Random(0x5eed + task);
             let mut seen: BTreeMap<u16, u32> = BTreeMap::new();
@@ -132,7 +131,7 @@ async fn mutated_addresses_always_get_an_answer() {
                     *seen.entry(0).or_default() += 1;
                     continue;
                 };
-                let answer = service.clone().oneshot(request).await.unwrap();
+                let answer = service.answer(request).await;
                 let (parts, body) = answer.into_parts();
                 let value = |name| parts.headers.get(name).map_or("", |v: &http::HeaderValue| v.to_str().unwrap());
                 let body = to_bytes(body, 64 << 20).await.unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -126,6 +126,7 @@ async fn serve(
         segment_seconds: config.recorder.segment_seconds,
         jpeg: jpeg_options(config).await,
         plain_hls: config.stream.iter().map(|s| (s.name.clone(), s.hls)).collect(),
+        cors_origins: config.http.cors_origins.clone(),
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,

@@ -21,7 +21,6 @@ use metrics_exporter_prometheus::PrometheusBuilder;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Frames between two sync samples of every clip.
@@ -261,16 +260,8 @@ impl Archive {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let recorder = PrometheusBuilder::new().build_recorder();
-        let options = PlaybackOptions {
-            max_window: Duration::from_secs(24 * 3600),
-            media_base_url: None,
-            segment_seconds: SEGMENT_SECONDS,
-            jpeg,
-            plain_hls: std::collections::HashMap::new(),
-            row_cache_bytes: 64 << 20,
-            media_cache_bytes: 64 << 20,
-            metrics: recorder.handle(),
-        };
+        let options =
+            PlaybackOptions { segment_seconds: SEGMENT_SECONDS, jpeg, ..PlaybackOptions::new(recorder.handle()) };
         let cancel = CancellationToken::new();
         let served =
             tokio::spawn(web::serve(listener, self.store.clone(), self.index.clone(), options, cancel.clone()));
