@@ -197,3 +197,24 @@ function widened(found: Strip[], minPx: number): Strip[] {
   }
   return found;
 }
+
+/**
+ * The spans at a coarser resolution: of the gaps that begin within one cell of `resolutionMs` only the first stays,
+ * the others are folded into the span behind it and counted. So there are at most as many spans as cells, and each gap
+ * is still seen within a cell of where it lies.
+ */
+export function coarsened(spans: readonly Span[], resolutionMs: number): Span[] {
+  const found: Span[] = [];
+  let cell = -1;
+  for (const span of spans) {
+    const last = found[found.length - 1];
+    const gapCell = last ? Math.floor(last.toMs / resolutionMs) : -2;
+    if (last && gapCell === cell && span.fromMs - last.toMs <= resolutionMs) {
+      found[found.length - 1] = withGaps({ fromMs: last.fromMs, toMs: span.toMs }, (last.gaps ?? 0) + 1 + (span.gaps ?? 0));
+    } else {
+      cell = gapCell;
+      found.push(span);
+    }
+  }
+  return found;
+}
