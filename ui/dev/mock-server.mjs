@@ -28,6 +28,8 @@ export function startMock({ port = 0, dist = null } = {}) {
   const listeners = new Set();
   const requests = [];
   let nextLock = 100;
+  // hls.js walks from 0 to the discontinuity sequence at each reload: it must stay a count, not a time.
+  const firstLoop = Math.floor(Date.now() / 2000 / pieces.length) - 100;
 
   const grow = setInterval(() => {
     for (const s of streams.values()) {
@@ -252,7 +254,7 @@ export function startMock({ port = 0, dist = null } = {}) {
       }
     }
     if (last === null) return problem(res, 404, "Nothing is recorded in this window.");
-    const head = ["#EXTM3U", "#EXT-X-VERSION:6", "#EXT-X-TARGETDURATION:2", "#EXT-X-INDEPENDENT-SEGMENTS", `#EXT-X-MEDIA-SEQUENCE:${window.type === "vod" ? 0 : sequence}`, `#EXT-X-DISCONTINUITY-SEQUENCE:${window.type === "live" ? Math.floor(sequence / pieces.length) : 0}`];
+    const head = ["#EXTM3U", "#EXT-X-VERSION:6", "#EXT-X-TARGETDURATION:2", "#EXT-X-INDEPENDENT-SEGMENTS", `#EXT-X-MEDIA-SEQUENCE:${window.type === "vod" ? 0 : sequence}`, `#EXT-X-DISCONTINUITY-SEQUENCE:${window.type === "live" ? Math.max(0, Math.floor(sequence / pieces.length) - firstLoop) : 0}`];
     if (window.type === "event" || window.type === "vod") head.push(`#EXT-X-PLAYLIST-TYPE:${window.type.toUpperCase()}`);
     if (window.type === "event") head.push("#EXT-X-START:TIME-OFFSET=0");
     if (window.type === "vod" || (window.type === "event" && !stream.live)) lines.push("#EXT-X-ENDLIST");

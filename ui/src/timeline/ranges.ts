@@ -121,7 +121,7 @@ export function strips(
     else if (crowded) {
       kinds[c] = MIXED;
       // In eighths, so that neighbours join into one strip.
-      reds[c] = Math.min(6, Math.max(2, Math.round((1 - covered[c]!) * 8))) / 8;
+      reds[c] = Math.min(6, Math.max(1, Math.round((1 - covered[c]!) * 8))) / 8;
     } else if (gaps === 1) kinds[c] = GAP;
     else if (spansIn[c]! > 0 || covered[c]! >= 0.5) kinds[c] = RECORDED;
     else kinds[c] = GAP;
@@ -199,18 +199,20 @@ function widened(found: Strip[], minPx: number): Strip[] {
 }
 
 /**
- * The spans at a coarser resolution: of the gaps that begin within one cell of `resolutionMs` only the first stays,
- * the others are folded into the span behind it and counted. So there are at most as many spans as cells, and each gap
- * is still seen within a cell of where it lies.
+ * The spans at a coarser resolution: of the gaps that begin within one cell of `resolutionMs` only the first stays, as
+ * long as all of them together; the others are counted in the span behind it. So there are at most as many spans as
+ * cells, each gap is seen within a cell of where it lies, and as much is red and green as there was.
  */
 export function coarsened(spans: readonly Span[], resolutionMs: number): Span[] {
   const found: Span[] = [];
-  let cell = -1;
+  let cell = NaN;
   for (const span of spans) {
     const last = found[found.length - 1];
-    const gapCell = last ? Math.floor(last.toMs / resolutionMs) : -2;
-    if (last && gapCell === cell && span.fromMs - last.toMs <= resolutionMs) {
-      found[found.length - 1] = withGaps({ fromMs: last.fromMs, toMs: span.toMs }, (last.gaps ?? 0) + 1 + (span.gaps ?? 0));
+    const gapCell = last ? Math.floor(last.toMs / resolutionMs) : NaN;
+    const gapMs = last ? span.fromMs - last.toMs : 0;
+    if (last && gapCell === cell && gapMs <= resolutionMs) {
+      const gaps = (last.gaps ?? 0) + 1 + (span.gaps ?? 0);
+      found[found.length - 1] = { fromMs: last.fromMs + gapMs, toMs: span.toMs, gaps };
     } else {
       cell = gapCell;
       found.push(span);

@@ -3,7 +3,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS } from "../time/zone.ts";
 import { lengthMs, marked, moved, selectionOf, shifted, within } from "./limiters.ts";
 import { jumps, positionAt, utcAt } from "./playhead.ts";
 import { needsFiner, RangeCache } from "./range-cache.ts";
-import { around, clipped, gapsBetween, normalized, type Span, strips } from "./ranges.ts";
+import { around, clipped, coarsened, gapsBetween, normalized, type Span, strips } from "./ranges.ts";
 import { between, centredOn, clampView, endMs, fit, MAX_SPAN_MS, MIN_SPAN_MS, pan, resized, revealed, spanMs, timeAt, type View, xOf, zoomAt } from "./scale.ts";
 import { edgesNear, nextEdge, snapped } from "./snap.ts";
 import { ruler } from "./ticks.ts";
@@ -155,6 +155,7 @@ describe("strips", () => {
     const drawn = strips(spans, [], v, Infinity);
     expect(drawn.every((s) => s.kind === "mixed")).toBe(true);
     expect(drawn[0]!.red).toBe(0.25);
+    expect(drawn.length).toBe(1);
     const inverse = strips(spans.map((s) => ({ fromMs: s.fromMs, toMs: s.fromMs + 5 })), [], v, Infinity);
     expect(inverse[10]?.red ?? inverse[0]!.red).toBe(0.75);
   });
@@ -191,6 +192,27 @@ describe("strips", () => {
       const inView = gapsBetween(spans, at * 0.4, at * 0.4 + length).length;
       if (inView > 0) expect(drawn.some((s) => s.kind !== "recorded")).toBe(true);
     }
+  });
+
+  it("is made coarser without losing a gap or changing how much is recorded", () => {
+    let seed = 11;
+    const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+    const spans: Span[] = [];
+    for (let at = 0; spans.length < 5000; ) {
+      const toMs = at + 1 + random() ** 3 * 8000;
+      spans.push({ fromMs: at, toMs });
+      at = toMs + 1 + random() ** 8 * 9000;
+    }
+    const end = spans.at(-1)!.toMs;
+    const recorded = (of: readonly Span[]) => of.reduce((sum, s) => sum + s.toMs - s.fromMs, 0);
+    for (const resolution of [500, 2000, 30_000]) {
+      const coarse = coarsened(spans, resolution);
+      expect(coarse.length).toBeLessThanOrEqual(end / resolution + 2);
+      expect(coarse.reduce((sum, s) => sum + (s.gaps ?? 0), coarse.length)).toBe(spans.length);
+      expect(recorded(coarse)).toBeCloseTo(recorded(spans), 0);
+      for (let i = 1; i < coarse.length; i += 1) expect(coarse[i]!.fromMs).toBeGreaterThan(coarse[i - 1]!.toMs);
+    }
+    expect(coarsened(spans, 1)).toEqual(spans);
   });
 
   it("normalizes, clips and finds neighbours", () => {

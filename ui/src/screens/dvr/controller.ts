@@ -434,7 +434,7 @@ export class DvrController {
     const at = this.playheadMs();
     this.state.update({ playheadMs: at });
     const { phase, live, reverse } = this.player.state.value;
-    if (live) timeline.invalidate();
+    
     if (at === null) return;
     if (phase === "playing") {
       timeline.follow(at);

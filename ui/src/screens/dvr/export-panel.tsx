@@ -104,8 +104,10 @@ function ExportForm({ stream, selection }: { stream: Stream; selection: Selectio
           ))}
         </fieldset>
         {stream.tracks.length > 1 && (
-          <fieldset class="tracks">
-            <legend>Tracks</legend>
+          <details class="tracks">
+            <summary>
+              <b>Tracks</b> {tracks === null ? `all ${ids.length}` : chosen.join(", ") || "none"}
+            </summary>
             {stream.tracks.map((track) => (
               <label key={track.id} class="check">
                 <input
@@ -123,7 +125,7 @@ function ExportForm({ stream, selection }: { stream: Stream; selection: Selectio
                 </span>
               </label>
             ))}
-          </fieldset>
+          </details>
         )}
       </div>
       <label class="file-name">
@@ -134,6 +136,15 @@ function ExportForm({ stream, selection }: { stream: Stream; selection: Selectio
         </span>
       </label>
       {info.state === "none" && <Notice kind="error">{info.message}</Notice>}
+      {there ? (
+        <a class="button primary download" href={there.url} download={fileName}>
+          <DownloadIcon /> Export {label}
+        </a>
+      ) : (
+        <button type="button" class="primary download" disabled>
+          <DownloadIcon /> Export {label}
+        </button>
+      )}
       {there && there.gaps.length > 0 && (
         <Notice kind="warning">
           <strong>
@@ -149,15 +160,6 @@ function ExportForm({ stream, selection }: { stream: Stream; selection: Selectio
             {there.gaps.length > GAPS_LISTED && <li>and {there.gaps.length - GAPS_LISTED} more</li>}
           </ul>
         </Notice>
-      )}
-      {there ? (
-        <a class="button primary download" href={there.url} download={fileName}>
-          <DownloadIcon /> Export {label}
-        </a>
-      ) : (
-        <button type="button" class="primary download" disabled>
-          <DownloadIcon /> Export {label}
-        </button>
       )}
       <details class="links">
         <summary>Links to share and for players</summary>

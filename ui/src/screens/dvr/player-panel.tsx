@@ -22,7 +22,7 @@ import { RATES } from "../../player/player.ts";
 import { preferences } from "../../state/preferences.ts";
 import { serverNow } from "../../state/server.ts";
 import { useStore } from "../../state/store.ts";
-import { formatClock, formatDayLong, formatLength, formatMoment, formatTime, zoneName } from "../../time/format.ts";
+import { formatClock, formatDate, formatDayLong, formatLength, formatMoment, formatTime, zoneName } from "../../time/format.ts";
 import type { DvrController } from "./controller.ts";
 
 interface Props {
@@ -220,7 +220,9 @@ function Timecode({ controller }: { controller: DvrController }): JSX.Element {
       const at = controller.playheadMs();
       put(time, at === null ? "--:--:--" : formatTime(at, zone));
       put(day, at === null ? "" : `${formatDayLong(at, zone)} ${zoneName(at, zone)}`);
-      put(utc, at === null || zone === "UTC" ? "" : `${formatMoment(at, "UTC")} UTC`);
+      // The date again only where it is another one in UTC.
+      const sameDay = at !== null && formatDate(at, zone) === formatDate(at, "UTC");
+      put(utc, at === null || zone === "UTC" ? "" : `${sameDay ? formatTime(at, "UTC") : formatMoment(at, "UTC")} UTC`);
     };
     tell();
     const timer = setInterval(tell, 100);
