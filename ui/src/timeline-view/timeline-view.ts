@@ -40,6 +40,8 @@ export interface TimelineParts {
 
 /** Time constant of moving to a new view. */
 const EASE_MS = 55;
+/** Where on the bar the playhead turns the page. */
+const FOLLOW_AT = 0.97;
 
 export class TimelineView {
   readonly #parts: TimelineParts;
@@ -60,6 +62,7 @@ export class TimelineView {
   #dirty = true;
   #drawnPlayheadX = NaN;
   #fling = 0;
+  #followedX = 0;
   #settleTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long the last frame took to draw, in milliseconds: for measurements. */
   drawMs = 0;
@@ -175,14 +178,16 @@ export class TimelineView {
     this.#settle();
   }
 
-  /** Moves along with the playhead while it runs off the right end. */
+  /** Turns the page when the playhead runs off the right end; a view in which it stands there already is left alone. */
   follow(ms: number): void {
-    if (this.#dragging || this.#scrubMs !== null || this.#fling) return;
     const x = xOf(this.#target, ms) / this.#target.widthPx;
-    if (x > 0.92 && x < 1.05) {
-      this.#setTarget(revealed(this.#target, ms, 0.3));
-      this.#settle();
-    }
+    const before = this.#followedX;
+    this.#followedX = x;
+    if (this.#dragging || this.#scrubMs !== null || this.#fling || this.#view !== this.#target) return;
+    if (x < FOLLOW_AT || x > 1.05 || before >= FOLLOW_AT || before < 0) return;
+    this.#setTarget(revealed(this.#target, ms, 0.3));
+    this.#followedX = xOf(this.#target, ms) / this.#target.widthPx;
+    this.#settle();
   }
 
   setSelection(selection: Selection | null): void {
