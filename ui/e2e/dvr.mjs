@@ -46,7 +46,6 @@ const playing = (page) =>
     const b = await video(page);
     return !b.paused && b.time > a.time;
   });
-const gridNow = () => Math.round(Date.now() / 2000) * 2000;
 const streamOf = async (base, name) => (await fetch(`${base}/api/v1/streams/${encodeURIComponent(name)}`)).json();
 const rangesOf = async (base, name) => (await (await fetch(`${base}/api/v1/streams/${encodeURIComponent(name)}/ranges?from_ms=0&to_ms=${Date.now()}&resolution_ms=1`)).json()).ranges;
 const shownTime = (ms, zone = "Europe/Berlin") => new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" }).format(ms);
@@ -166,7 +165,6 @@ test("pinching zooms", { touch: true, width: 390, height: 844 }, async ({ page, 
 
 test("the date field takes dates as people write them", async ({ page, base }) => {
   const ranges = await rangesOf(base, "news");
-  const day = ranges[0].from_ms;
   await dvr(page, base, "stream=news");
   // A moment that is recorded: the middle of the longest range of the last day.
   const recent = ranges.filter((r) => r.from_ms > Date.now() - 20 * H && r.to_ms < Date.now() - 3 * H).sort((a, b) => b.to_ms - b.from_ms - (a.to_ms - a.from_ms))[0];
@@ -197,7 +195,6 @@ test("the date field takes dates as people write them", async ({ page, base }) =
   await field.fill("soon");
   await field.press("Enter");
   await page.getByText("is not a date that is understood").waitFor();
-  ok(day < Date.now(), "the archive is old");
 });
 
 test("limiters: dragged, the dates follow, the export is told before and downloaded by the browser", async ({ page, base }) => {
@@ -230,7 +227,7 @@ test("limiters: dragged, the dates follow, the export is told before and downloa
   await page.getByLabel("File name").fill('my "clip"');
   const download = await Promise.all([page.waitForEvent("download"), link.click()]).then(([d]) => d);
   ok(download.suggestedFilename().endsWith(".mp4"), download.suggestedFilename());
-  await page.getByText("MPEG-TS", { exact: true }).click();
+  await page.getByRole("radio", { name: "MPEG-TS" }).check();
   await page.getByRole("link", { name: "Export MPEG-TS" }).waitFor();
   await page.getByText("Links to share").click();
   await page.getByRole("button", { name: "Copy: This part, HLS" }).click();
@@ -338,7 +335,7 @@ test("a picture is shown under the pointer", async ({ page, base }) => {
   await until("the picture has content", () =>
     page.locator(".hover canvas").evaluate((canvas) => {
       const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-      return new Set(Array.from({ length: 60 }, (_, i) => data[i * 400])).size > 3;
+      return new Set(Array.from({ length: canvas.width }, (_, x) => data.slice(x * 4, x * 4 + 3).join())).size > 5;
     }),
   );
 });
@@ -400,5 +397,4 @@ test("the server goes away while playing: playing goes on afterwards", { expecte
 test("an unknown stream", async ({ page, base }) => {
   await page.goto(`${base}/ui/?stream=${encodeURIComponent('<img src=x onerror="alert(1)">')}`);
   await page.getByText("There is no stream “<img").waitFor();
-  ok(gridNow() > 0, "");
 });

@@ -23,9 +23,9 @@ test("streams: the last picture is shown", async ({ page, base }) => {
   await until("a picture", () => page.locator(".last-picture.there").count());
   const lit = await page.locator(".last-picture.there canvas").first().evaluate((canvas) => {
     const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
-    return new Set(Array.from({ length: 40 }, (_, i) => data[i * 400])).size;
+    return new Set(Array.from({ length: canvas.width }, (_, x) => data.slice(x * 4, x * 4 + 3).join())).size;
   });
-  ok(lit > 2, "the picture has content");
+  ok(lit > 5, "the picture has content");
 });
 
 test("streams: add with errors, a test of the source, and success; then change, pause, delete", async ({ page, base }) => {

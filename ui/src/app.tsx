@@ -130,7 +130,7 @@ function Banners(): JSX.Element {
       ))}
       {!clockSeen && Math.abs(clockOffsetMs) > CLOCK_REMARK_MS && (
         <div class="banner banner-warning">
-          This computer's clock is {formatLength(Math.abs(clockOffsetMs))} {clockOffsetMs < 0 ? "ahead of" : "behind"} the server's. All times here are the server's.
+          This computer's clock is {formatLength(Math.round(Math.abs(clockOffsetMs) / 60_000) * 60_000)} {clockOffsetMs < 0 ? "ahead of" : "behind"} the server's. All times here are the server's.
           <button type="button" onClick={() => setClockSeen(true)}>
             OK
           </button>

@@ -157,9 +157,10 @@ export class Player {
 
   /** J and L: each press doubles the speed in that direction; the other direction begins at one. */
   shuttle(direction: 1 | -1): void {
-    const { reverse, rate, phase } = this.state.value;
+    const { reverse } = this.state.value;
     if (direction === 1) {
-      const faster = reverse === 0 && phase === "playing" ? Math.min(8, rate < 1 ? 1 : rate * 2) : 1;
+      const rate = this.#video.playbackRate;
+      const faster = reverse === 0 && this.#wantsPlay ? Math.min(8, rate < 1 ? 1 : rate * 2) : 1;
       this.setRate(faster);
       this.play();
       return;

@@ -12,7 +12,7 @@ import { go } from "../state/route.ts";
 import { reload, server, serverNow } from "../state/server.ts";
 import { useStore } from "../state/store.ts";
 import { formatBitrate, formatBytes, formatLength, formatMoment } from "../time/format.ts";
-import { pictureOf } from "../timeline-view/pictures.ts";
+import { inTurn, pictureOf } from "../timeline-view/pictures.ts";
 
 export function StreamsScreen(): JSX.Element {
   const { streams, loaded, error } = useStore(server);
@@ -172,6 +172,19 @@ function Row({ stream, onPause, onDelete }: { stream: Stream; onPause: () => voi
   );
 }
 
+let decoder: HTMLVideoElement | null = null;
+
+/** One element decodes the pictures of the whole list. */
+function listDecoder(): HTMLVideoElement {
+  if (!decoder) {
+    decoder = document.createElement("video");
+    decoder.muted = true;
+    decoder.preload = "auto";
+    decoder.playsInline = true;
+  }
+  return decoder;
+}
+
 const PICTURE_EVERY_MS = 30_000;
 
 /** The newest picture of a stream, asked for once it is on the screen and then each half minute. */
@@ -194,9 +207,7 @@ function LastPicture({ stream }: { stream: Stream }): JSX.Element {
         const response = await fetch(`${playbackPath(stream.name)}/preview.${plays ? "mp4" : "jpg"}`, { signal: AbortSignal.timeout(8000) });
         if (!response.ok) return;
         const blob = await response.blob();
-        const decoder = document.createElement("video");
-        decoder.muted = true;
-        const picture = plays ? await pictureOf(decoder, blob, 192) : await createImageBitmap(blob);
+        const picture = plays ? await inTurn(() => pictureOf(listDecoder(), blob, 224)) : await createImageBitmap(blob);
         if (gone) return;
         canvas.width = picture.width;
         canvas.height = picture.height;

@@ -87,6 +87,15 @@ export class Pictures {
   }
 }
 
+/** One decoder at a time, however many pictures a screen wants at once. */
+let turn: Promise<unknown> = Promise.resolve();
+
+export function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const mine = turn.then(work, work);
+  turn = mine.catch(() => {});
+  return mine;
+}
+
 /** The first picture of a video. */
 export async function pictureOf(decoder: HTMLVideoElement, blob: Blob, width = 320): Promise<ImageBitmap> {
   const url = URL.createObjectURL(blob);
@@ -104,7 +113,15 @@ export async function pictureOf(decoder: HTMLVideoElement, blob: Blob, width = 3
       decoder.src = url;
     });
     const height = Math.max(1, Math.round((width * decoder.videoHeight) / Math.max(1, decoder.videoWidth)));
-    return await createImageBitmap(decoder, { resizeWidth: width, resizeHeight: height, resizeQuality: "medium" });
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        return await createImageBitmap(decoder, { resizeWidth: width, resizeHeight: height, resizeQuality: "medium" });
+      } catch (error) {
+        // Chromium tells of the picture a little before it can be drawn.
+        if (attempt === 20) throw error;
+        await new Promise((done) => setTimeout(done, 50));
+      }
+    }
   } finally {
     URL.revokeObjectURL(url);
   }
