@@ -26,6 +26,8 @@ export interface PlayerHost {
   liveEdge(): number | null;
   /** For `?tracks=`. */
   tracks(): string[] | null;
+  /** How many seconds are recorded from one moment to another, as far as that is known. */
+  mediaSeconds(fromMs: number, toMs: number): number;
   /** There is nothing at the moment asked for; the playlist goes on at `nextMs`, where it knows. */
   onGap(atMs: number, nextMs: number | null): void;
   /** A finished window has been played to its end. */
@@ -78,7 +80,9 @@ export class Player {
     on("waiting", () => this.state.update({ buffering: true }));
     on("seeked", () => {
       this.state.update({ buffering: false });
-      if (!this.#video.seeking && this.#wantedMs !== null && this.#video.readyState >= 2) this.#wantedMs = null;
+      // The place that was asked for, not the one where hls.js began.
+      const at = this.#wantedMs === null ? null : utcAt(this.#placed, this.#video.currentTime);
+      if (at !== null && Math.abs(at - this.#wantedMs!) < 100 && this.#video.readyState >= 2) this.#wantedMs = null;
     });
     on("canplay", () => this.state.update({ buffering: false }));
     on("loadeddata", () => {
@@ -292,11 +296,18 @@ export class Player {
       backBufferLength: 30,
       liveSyncDurationCount: 2,
       liveDurationInfinity: true,
+      ...(utcMs === null ? {} : { startPosition: this.#host.mediaSeconds(source.fromMs, utcMs) }),
       // Only the sliding live window may pull the picture to its edge.
       ...(source.kind === "live" ? {} : { liveMaxLatencyDurationCount: Infinity }),
     });
     this.#hls = hls;
     let placedOnce = utcMs === null;
+    // The window may begin some seconds before it was asked to, with a whole segment: the exact place is known only now.
+    const correct = (): void => {
+      const found = this.#hls === hls && utcMs !== null ? positionAt(this.#placed, utcMs) : null;
+      if (found && Math.abs(found.position - this.#video.currentTime) > 0.005) this.#video.currentTime = found.position;
+    };
+    this.#video.addEventListener("loadeddata", correct, { once: true, signal: this.#gone.signal });
     const take = (details: { fragments: { start: number; duration: number; programDateTime: number | null }[] }): void => {
       this.#placed = details.fragments.flatMap((f) => (f.programDateTime === null ? [] : [{ start: f.start, duration: f.duration, utcMs: f.programDateTime }]));
     };
@@ -306,8 +317,6 @@ export class Player {
       placedOnce = true;
       const found = positionAt(this.#placed, utcMs);
       if (found && found.skippedMs === 0) {
-        hls.stopLoad();
-        hls.startLoad(found.position);
         this.#playOrPause();
         return;
       }

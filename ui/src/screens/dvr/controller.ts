@@ -14,7 +14,7 @@ import { Store } from "../../state/store.ts";
 import { formatCompact, formatLength, formatMoment } from "../../time/format.ts";
 import { HOUR_MS, MINUTE_MS } from "../../time/zone.ts";
 import { marked, type Selection, selectionOf, type Side } from "../../timeline/limiters.ts";
-import { around } from "../../timeline/ranges.ts";
+import { around, gapsBetween } from "../../timeline/ranges.ts";
 import { endMs, spanMs, type View } from "../../timeline/scale.ts";
 import { Pictures } from "../../timeline-view/pictures.ts";
 import { TimelineView, type TimelineParts } from "../../timeline-view/timeline-view.ts";
@@ -103,6 +103,14 @@ export class DvrController {
       now: serverNow,
       liveEdge: () => (this.isLive ? (this.stream?.live_edge_ms ?? null) : null),
       tracks: () => this.#choice().tracks,
+      mediaSeconds: (from, to) => {
+        // At the resolution of the bar, or as if there were no gap where nobody has looked.
+        const view = this.timeline?.view;
+        if (!view) return (to - from) / 1000;
+        const { spans, unknown } = this.archive.lookup({ ...view, startMs: from, widthPx: Math.max(1, (to - from) / view.msPerPx) });
+        const gaps = unknown.length > 0 ? [] : gapsBetween(spans, from, to);
+        return Math.max(0, to - from - gaps.reduce((sum, gap) => sum + gap.toMs - gap.fromMs, 0)) / 1000;
+      },
       onGap: (at, next) => void this.#atGap(at, next),
       onWindowEnd: (at) => void this.#continueAt(at),
     });

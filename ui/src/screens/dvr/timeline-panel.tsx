@@ -1,7 +1,7 @@
 // The bar with its buttons, limiters and dates, the strip of the whole archive, and the date field.
 
 import type { JSX, RefObject } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { EarlierIcon, LaterIcon, MinusIcon, PlusIcon } from "../../components/icons.tsx";
 import { preferences } from "../../state/preferences.ts";
 import { serverNow } from "../../state/server.ts";
@@ -31,8 +31,8 @@ export function TimelinePanel({ controller, partsRef, ready }: { controller: Dvr
   const hover = useRef<HTMLDivElement>(null);
   const hoverCanvas = useRef<HTMLCanvasElement>(null);
   const hoverTime = useRef<HTMLSpanElement>(null);
-  // Before the effect of the parent, which starts the controller with these.
-  useEffect(() => {
+  // With the drawing itself, not after it: the effect of the parent, which starts the controller with these, may come first.
+  useLayoutEffect(() => {
     partsRef.current = {
       root: root.current!,
       canvas: canvas.current!,
