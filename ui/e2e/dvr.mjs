@@ -300,6 +300,29 @@ test("keyboard: space, J K L, arrows, I and O, + and -", async ({ page, base }) 
   await until("the limiter goes a second", async () => Date.parse(new URL(page.url()).searchParams.get("in")) === Date.parse(left) - 1000);
 });
 
+test("playing goes on over a gap, and from one window to the next", async ({ page, base }) => {
+  const ranges = await rangesOf(base, "demo");
+  const gapAt = ranges[2].to_ms;
+  await dvr(page, base, `stream=demo&t=${iso(gapAt - 3000)}&start=${iso(gapAt - 5 * M)}&span=600`);
+  await playing(page);
+  await page.getByText("Nothing is recorded for").waitFor();
+  await playheadNear(page, ranges[3].from_ms + 1000, 4000);
+  // A window of the far past is two hours long and begins on the minute, five before the moment that was asked for.
+  const far = ranges[0].from_ms + 6 * M;
+  await dvr(page, base, `stream=demo&t=${iso(far)}`);
+  await playing(page);
+  const news = (await rangesOf(base, "music")).sort((a, b) => b.to_ms - b.from_ms - (a.to_ms - a.from_ms))[0];
+  const start = Math.ceil(news.from_ms / M) * M + 10 * M;
+  await dvr(page, base, `stream=music&t=${iso(start)}`);
+  await playing(page);
+  const end = start + 115 * M;
+  await page.getByLabel("Date and time").fill(iso(end - 3000));
+  await page.keyboard.press("Enter");
+  await page.getByLabel("Date and time").blur();
+  await playheadNear(page, end + 3000, 2000);
+  await playing(page);
+});
+
 test("live: followed, left, and back to it", async ({ page, base }) => {
   await dvr(page, base, "stream=demo");
   await playing(page);

@@ -91,7 +91,7 @@ export function StreamFields({ text, errors, onChange, fixedName, disabled }: Fo
           <input id={id} value={text.name} disabled={fixedName || disabled} aria-describedby={describedBy} aria-invalid={invalid} autocomplete="off" spellcheck={false} onInput={(e) => set({ name: e.currentTarget.value })} />
         )}
       </Field>
-      <Field label="Source" error={errors.source ?? null} hint="HLS or MPEG-TS over http(s)://, udp://, srt://, file:, or demo:">
+      <Field label="Source" error={errors.source ?? null} hint={text.source.includes("***") ? "The password is not shown. Where *** stays, it stays." : "HLS or MPEG-TS over http(s)://, udp://, srt://, file:, or demo:"}>
         {({ id, describedBy, invalid }) => (
           <input id={id} value={text.source} disabled={disabled} aria-describedby={describedBy} aria-invalid={invalid} autocomplete="off" spellcheck={false} inputMode="url" onInput={(e) => set({ source: e.currentTarget.value })} />
         )}

@@ -55,6 +55,7 @@ export class DvrController {
   #frame = 0;
   #lastTold = 0;
   #lastNoted = 0;
+  #lastStep = -Infinity;
   #jumpFrom: number | null = null;
   #toastTimer: ReturnType<typeof setTimeout> | undefined;
   #unsubscribe: (() => void)[] = [];
@@ -182,7 +183,7 @@ export class DvrController {
     }
     this.state.update({ gap: null });
     this.#parkedMs = null;
-    note({ tMs: Math.round(ms) }, true);
+    note({ tMs: Math.round(ms) }, this.#isStep());
     this.#lastNoted = performance.now();
     const near = this.timeline ? this.archive.lookup(this.timeline.view) : { spans: [], unknown: [] };
     const known = around(near.spans, ms);
@@ -424,7 +425,15 @@ export class DvrController {
 
   #onSelection(selection: Selection | null, settled: boolean): void {
     this.state.update({ selection });
-    if (settled) note({ inMs: selection?.fromMs ?? null, outMs: selection?.toMs ?? null }, true);
+    if (settled) note({ inMs: selection?.fromMs ?? null, outMs: selection?.toMs ?? null }, this.#isStep());
+  }
+
+  /** What follows within a moment, such as a key held down, is one step back together. */
+  #isStep(): boolean {
+    const now = performance.now();
+    const step = now - this.#lastStep > 1000;
+    this.#lastStep = now;
+    return step;
   }
 
   #noteSoon(): void {
