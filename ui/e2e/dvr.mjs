@@ -300,6 +300,17 @@ test("keyboard: space, J K L, arrows, I and O, + and -", async ({ page, base }) 
   await until("the limiter goes a second", async () => Date.parse(new URL(page.url()).searchParams.get("in")) === Date.parse(left) - 1000);
 });
 
+test("the bar stays where the address put it, and turns the page when the playhead runs off it", async ({ page, base }) => {
+  const ranges = await rangesOf(base, "demo");
+  const at = ranges[1].from_ms + 5 * M;
+  await dvr(page, base, `stream=demo&t=${iso(at + 58_800)}&start=${iso(at)}&span=60`);
+  await playing(page);
+  await page.waitForTimeout(600);
+  near((await view(page)).startMs, at, 100, "the playhead stood at the end of the bar already");
+  await dvr(page, base, `stream=demo&t=${iso(at + 55_000)}&start=${iso(at)}&span=60`);
+  await until("the page is turned", async () => (await view(page)).startMs > at + 10_000);
+});
+
 test("playing goes on over a gap, and from one window to the next", async ({ page, base }) => {
   const ranges = await rangesOf(base, "demo");
   const gapAt = ranges[2].to_ms;

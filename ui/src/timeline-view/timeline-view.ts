@@ -62,7 +62,8 @@ export class TimelineView {
   #dirty = true;
   #drawnPlayheadX = NaN;
   #fling = 0;
-  #followedX = 0;
+  /** Where the playhead stood on the bar, as long as nobody moves the bar. */
+  #followedX = NaN;
   #settleTimer: ReturnType<typeof setTimeout> | undefined;
   /** How long the last frame took to draw, in milliseconds: for measurements. */
   drawMs = 0;
@@ -184,9 +185,8 @@ export class TimelineView {
     const before = this.#followedX;
     this.#followedX = x;
     if (this.#dragging || this.#scrubMs !== null || this.#fling || this.#view !== this.#target) return;
-    if (x < FOLLOW_AT || x > 1.05 || before >= FOLLOW_AT || before < 0) return;
+    if (x < FOLLOW_AT || x > 1.05 || !(before >= 0 && before < FOLLOW_AT)) return;
     this.#setTarget(revealed(this.#target, ms, 0.3));
-    this.#followedX = xOf(this.#target, ms) / this.#target.widthPx;
     this.#settle();
   }
 
@@ -200,6 +200,7 @@ export class TimelineView {
     this.#target = clampView(view, this.#host.now());
     this.#view = this.#target;
     this.#fling = 0;
+    this.#followedX = NaN;
     this.#host.onView(this.#target, false);
     this.invalidate();
   }
@@ -207,6 +208,7 @@ export class TimelineView {
   #setTarget(view: View): void {
     this.#target = clampView(view, this.#host.now());
     this.#fling = 0;
+    this.#followedX = NaN;
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) this.#view = this.#target;
     this.#host.onView(this.#target, false);
     this.invalidate();
