@@ -4,7 +4,11 @@
 //! the same order of calls. Never: a fault nobody asked for.
 
 use super::error::error;
-use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail};
+use super::{
+    Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published, Result,
+    Row, Tail,
+};
+use crate::media::lock::{Lock, LockId};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
@@ -249,5 +253,70 @@ impl<I: Index + ?Sized> Index for FaultyIndex<I> {
 
     async fn delete(&self, segments: &[SegmentId]) -> Result<()> {
         self.call("delete", self.inner.delete(segments)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
+    async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted> {
+        self.call("adopt", self.inner.adopt(stream, segments, inits)).await
+    }
+
+    async fn rows(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        after: Option<(UtcUs, u64)>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        self.call("rows", self.inner.rows(stream, window, after, limit)).await
+    }
+
+    async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
+        self.call("mark", self.inner.mark(segments, now)).await
+    }
+
+    async fn add_lock(&self, lock: &Lock) -> Result<()> {
+        self.call("add_lock", self.inner.add_lock(lock)).await
+    }
+
+    async fn locks(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<Lock>> {
+        self.call("locks", self.inner.locks(stream, window)).await
+    }
+
+    async fn remove_lock(&self, stream: &StreamName, id: LockId) -> Result<bool> {
+        self.call("remove_lock", self.inner.remove_lock(stream, id)).await
+    }
+
+    async fn stored_bytes(&self, stream: &StreamName) -> Result<u64> {
+        self.call("stored_bytes", self.inner.stored_bytes(stream)).await
+    }
+
+    async fn all_stored_bytes(&self) -> Result<Vec<(StreamName, u64)>> {
+        self.call("all_stored_bytes", self.inner.all_stored_bytes()).await
+    }
+
+    async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
+        self.call("bytes_cutoff", self.inner.bytes_cutoff(stream, keep_bytes)).await
+    }
+
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
+        self.call("expired", self.inner.expired(stream, cutoff)).await
+    }
+
+    async fn applied_retention(&self, stream: &StreamName) -> Result<Option<AppliedRetention>> {
+        self.call("applied_retention", self.inner.applied_retention(stream)).await
+    }
+
+    async fn set_applied_retention(&self, stream: &StreamName, applied: &AppliedRetention) -> Result<()> {
+        self.call("set_applied_retention", self.inner.set_applied_retention(stream, applied)).await
+    }
+
+    async fn deletable_spans(&self, marked_before: UtcUs, limit: usize) -> Result<Vec<UtcRange>> {
+        self.call("deletable_spans", self.inner.deletable_spans(marked_before, limit)).await
+    }
+
+    async fn delete_span(&self, span: UtcRange, marked_before: UtcUs, segments: u64) -> Result<bool> {
+        self.call("delete_span", self.inner.delete_span(span, marked_before, segments)).await
     }
 }

@@ -10,14 +10,19 @@ use std::sync::Arc;
 
 mod error;
 pub mod faults;
+mod keeping;
 mod partitions;
 pub mod postgres;
+mod postgres_keeping;
 mod postgres_rows;
 mod row;
 mod spans;
 mod sql;
 pub mod sqlite;
+mod sqlite_keeping;
 mod stream_row;
+
+pub use keeping::{Adopted, Amount, AppliedRetention, Keeping, Row};
 
 /// What went wrong, by what the caller can do about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +130,7 @@ pub struct Extent {
 
 /// Segments by stream and time. "Listed" means published and not marked for deletion.
 #[async_trait::async_trait]
-pub trait Index: Send + Sync + 'static {
+pub trait Index: Keeping {
     /// Brings the schema up to date. Safe to run by several at once.
     async fn migrate(&self) -> Result<()>;
 
@@ -201,8 +206,8 @@ pub trait Index: Send + Sync + 'static {
     /// What of the source is not recorded.
     async fn uncarried(&self, stream: &StreamName) -> Result<Vec<Uncarried>>;
 
-    /// Marks up to `limit` listed segments that end at or before `cutoff`, oldest first, as of `now`: from then
-    /// on they are not listed. Returns how many.
+    /// Marks up to `limit` listed segments that end at or before `cutoff` and overlap no lock, oldest first, as of `now`:
+    /// from then on they are not listed. Returns how many.
     async fn mark_expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs, limit: usize) -> Result<u64>;
 
     /// Up to `limit` segments that were marked before `marked_before`, oldest first.

@@ -100,17 +100,74 @@ impl Partitions {
         true
     }
 
+    /// Days, oldest first, at most `limit`, whose segments were all marked before `marked_before`; not the days that
+    /// somebody may still write to.
+    pub async fn expired(&self, conn: &mut PgConnection, marked_before: UtcUs, limit: usize) -> Result<Vec<i64>> {
+        let mut expired = Vec::new();
+        for day in self.old_days(conn).await? {
+            if expired.len() >= limit {
+                break;
+            }
+            let (left, segments) = left_and_all(conn, day, marked_before).await?;
+            if !left && segments > 0 {
+                expired.push(day);
+            }
+        }
+        Ok(expired)
+    }
+
+    /// Drops a day's partitions if they hold exactly `segments` segments, all marked before `marked_before`, once
+    /// nobody else can write.
+    pub async fn drop_expired(
+        &self,
+        conn: &mut PgConnection,
+        day: i64,
+        marked_before: UtcUs,
+        segments: u64,
+    ) -> Result<bool> {
+        let failed = during("dropping an expired day");
+        if !self.old_days(conn).await?.contains(&day) {
+            return Ok(false);
+        }
+        let mut tx = conn.begin().await.map_err(&failed)?;
+        lock_for_dropping(&mut tx).await?;
+        let (left, found) = left_and_all(&mut tx, day, marked_before).await?;
+        if left || u64::try_from(found) != Ok(segments) {
+            tx.rollback().await.map_err(&failed)?;
+            return Ok(false);
+        }
+        drop_tables(&mut tx, day).await?;
+        tx.commit().await.map_err(&failed)?;
+        self.forget(day);
+        Ok(true)
+    }
+
     /// Drops up to 16 partitions that are empty and older than what any stream writes now, oldest first.
     /// Returns how many.
     pub async fn sweep(&self, conn: &mut PgConnection) -> Result<usize> {
-        let failed = during("looking for empty partitions");
+        let mut dropped = 0;
+        for day in self.old_days(conn).await? {
+            if dropped == MOST_DROPPED {
+                break;
+            }
+            if !is_empty(conn, day).await? {
+                continue;
+            }
+            dropped += usize::from(self.drop_day(conn, day).await?);
+        }
+        Ok(dropped)
+    }
+
+    /// Days that have partitions and are older than what any stream writes now, oldest first.
+    async fn old_days(&self, conn: &mut PgConnection) -> Result<Vec<i64>> {
+        let failed = during("looking for old partitions");
         let newest: Option<i64> = sqlx::query_scalar("select max(newest_end_utc_us) from streams")
             .fetch_one(&mut *conn)
             .await
             .map_err(&failed)?;
-        let Some(newest) = newest else { return Ok(0) };
+        let Some(newest) = newest else { return Ok(Vec::new()) };
         let keep_from = day_of(newest).saturating_sub(KEPT_DAYS * DAY_US);
-        let Some(keep_name) = partition_name("segments", keep_from) else { return Ok(0) };
+        let Some(keep_name) = partition_name("segments", keep_from) else { return Ok(Vec::new()) };
         // Names of one length: their order is that of the days.
         let names: Vec<String> = sqlx::query_scalar(
             "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid \
@@ -120,18 +177,7 @@ impl Partitions {
         .fetch_all(&mut *conn)
         .await
         .map_err(&failed)?;
-        let mut dropped = 0;
-        for name in names {
-            if dropped == MOST_DROPPED {
-                break;
-            }
-            let Some(day) = day_of_name(&name) else { continue };
-            if !is_empty(conn, day).await? {
-                continue;
-            }
-            dropped += usize::from(self.drop_day(conn, day).await?);
-        }
-        Ok(dropped)
+        Ok(names.iter().filter_map(|name| day_of_name(name)).collect())
     }
 
     /// Drops a day's partitions if they are still empty once nobody else can write. Gives up at once when
@@ -139,32 +185,65 @@ impl Partitions {
     async fn drop_day(&self, conn: &mut PgConnection, day: i64) -> Result<bool> {
         let failed = during("dropping an empty partition");
         let mut tx = conn.begin().await.map_err(&failed)?;
-        lock_others_out(&mut tx).await?;
-        sqlx::raw_sql(
-            "set local lock_timeout = '200ms'; \
-             lock table only segments, only sample_tables in access exclusive mode",
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(&failed)?;
+        lock_for_dropping(&mut tx).await?;
         if !is_empty(&mut tx, day).await? {
             return Ok(false);
         }
-        for table in TABLES {
-            if let Some(name) = partition_name(table, day) {
-                let ddl = AssertSqlSafe(format!("drop table if exists {name}"));
-                sqlx::raw_sql(ddl).execute(&mut *tx).await.map_err(&failed)?;
-            }
-        }
-        sqlx::query("delete from stream_days where day_utc_us = $1")
-            .bind(day)
-            .execute(&mut *tx)
-            .await
-            .map_err(&failed)?;
+        drop_tables(&mut tx, day).await?;
         tx.commit().await.map_err(&failed)?;
         self.forget(day);
         Ok(true)
     }
+}
+
+/// Keeps everybody else away from the partitions. Gives up at once when somebody is busy there.
+async fn lock_for_dropping(tx: &mut Transaction<'_, Postgres>) -> Result<()> {
+    lock_others_out(tx).await?;
+    sqlx::raw_sql(
+        "set local lock_timeout = '200ms'; \
+         lock table only segments, only sample_tables in access exclusive mode",
+    )
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+    .map_err(during("dropping a partition"))
+}
+
+async fn drop_tables(tx: &mut Transaction<'_, Postgres>, day: i64) -> Result<()> {
+    let failed = during("dropping a partition");
+    for table in TABLES {
+        if let Some(name) = partition_name(table, day) {
+            let ddl = AssertSqlSafe(format!("drop table if exists {name}"));
+            sqlx::raw_sql(ddl).execute(&mut **tx).await.map_err(&failed)?;
+        }
+    }
+    let forget = sqlx::query("delete from stream_days where day_utc_us = $1").bind(day);
+    forget.execute(&mut **tx).await.map(|_| ()).map_err(&failed)
+}
+
+/// Whether a day holds segments that were not marked before `marked_before`; if not, how many it holds.
+async fn left_and_all(conn: &mut PgConnection, day: i64, marked_before: UtcUs) -> Result<(bool, i64)> {
+    let failed = during("looking for expired days");
+    let left: bool = sqlx::query_scalar(
+        "select exists (select from segments where start_utc_us >= $1 and start_utc_us < $2 \
+         and (marked_utc_us is null or marked_utc_us >= $3))",
+    )
+    .bind(day)
+    .bind(day_end(day))
+    .bind(marked_before.0)
+    .fetch_one(&mut *conn)
+    .await
+    .map_err(&failed)?;
+    if left {
+        return Ok((true, 0));
+    }
+    let count = sqlx::query_scalar("select count(*) from segments where start_utc_us >= $1 and start_utc_us < $2")
+        .bind(day)
+        .bind(day_end(day))
+        .fetch_one(conn)
+        .await
+        .map_err(&failed)?;
+    Ok((false, count))
 }
 
 async fn is_empty(conn: &mut PgConnection, day: i64) -> Result<bool> {

@@ -5,7 +5,8 @@
 
 use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
 use super::partitions::{Partitions, day_of};
-use super::postgres_rows::{days, find, lock_stream, look_for_extent, read_stream, write_stream};
+use super::postgres_keeping::spans;
+use super::postgres_rows::{days, delete_rows, find, lock_stream, look_for_extent, read_stream, write_stream};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
 use super::stream_row::{StreamRow, Verdict, fenced, same_stream};
@@ -17,6 +18,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, SqlSafeStr};
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::str::FromStr;
 use std::time::Duration;
@@ -37,7 +39,7 @@ const DELETE_BATCH: usize = 500;
 const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -59,18 +61,18 @@ const INITS: &str = "select hash, params from inits where stream = $1 and hash =
 pub struct PostgresIndex {
     pool: PgPool,
     options: PgConnectOptions,
-    partitions: Partitions,
+    pub(super) partitions: Partitions,
 }
 
 /// A connection that goes back to the pool only when its work was finished; else it is closed, because nobody
 /// knows what its server is still doing.
-struct Held {
+pub(super) struct Held {
     conn: PoolConnection<Postgres>,
     finished: bool,
 }
 
 impl Held {
-    fn finish(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.finished = true;
     }
 }
@@ -124,7 +126,7 @@ impl PostgresIndex {
         .await
     }
 
-    async fn connection(&self) -> Result<Held> {
+    pub(super) async fn connection(&self) -> Result<Held> {
         let conn = self.pool.acquire().await.map_err(during("connecting to the index"))?;
         Ok(Held { conn, finished: false })
     }
@@ -506,16 +508,19 @@ impl Index for PostgresIndex {
             if let Some(state) = lock_stream(&mut tx, stream).await?
                 && let Some(extent) = state.extent
             {
-                let done = sqlx::query(sql::MARK)
-                    .bind(stream.as_str())
-                    .bind(now.0)
-                    .bind(extent.first_start.0)
-                    .bind(cutoff.0)
-                    .bind(rows_limit(limit))
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(&failed)?;
-                marked = done.rows_affected();
+                let most = rows_limit(limit) as u64;
+                for span in spans(&mut tx, stream, extent.first_start, cutoff).await? {
+                    if marked == most {
+                        break;
+                    }
+                    let mark = sqlx::query(sql::MARK)
+                        .bind(stream.as_str())
+                        .bind(now.0)
+                        .bind(span.start.0)
+                        .bind(span.end.0)
+                        .bind(bound(most - marked));
+                    marked += mark.execute(&mut *tx).await.map_err(&failed)?.rows_affected();
+                }
                 if marked > 0 {
                     let left = look_for_extent(&mut tx, stream.as_str(), extent, extent.live_edge > cutoff).await?;
                     write_stream(&mut tx, stream.as_str(), &state.with_extent(left)).await?;
@@ -545,31 +550,19 @@ impl Index for PostgresIndex {
     }
 
     async fn delete(&self, segments: &[SegmentId]) -> Result<()> {
-        let failed = during("deleting rows");
-        for batch in segments.chunks(DELETE_BATCH) {
-            within(OPERATION_TIMEOUT, "deleting rows", async {
-                let mut conn = self.connection().await?;
-                let mut tx = conn.begin().await.map_err(&failed)?;
-                for id in batch {
-                    let gone = sqlx::query(sql::DELETE_MARKED)
-                        .bind(id.stream.as_str())
-                        .bind(id.start.0)
-                        .bind(bound(id.sequence))
-                        .bind(bound(id.epoch))
-                        .bind(id.run.0.to_be_bytes().to_vec())
-                        .execute(&mut *tx)
-                        .await
-                        .map_err(&failed)?;
-                    if gone.rows_affected() > 0 {
-                        let delete = sqlx::query(sql::DELETE_TABLES).bind(id.stream.as_str()).bind(id.start.0);
-                        delete.bind(bound(id.sequence)).execute(&mut *tx).await.map_err(&failed)?;
-                    }
-                }
-                tx.commit().await.map_err(&failed)?;
-                conn.finish();
-                Ok(())
-            })
-            .await?;
+        // By stream and day: one statement, one partition.
+        let mut days: BTreeMap<(&StreamName, i64), Vec<&SegmentId>> = BTreeMap::new();
+        segments.iter().for_each(|id| days.entry((&id.stream, day_of(id.start.0))).or_default().push(id));
+        for ((stream, day), ids) in days {
+            for batch in ids.chunks(DELETE_BATCH) {
+                within(OPERATION_TIMEOUT, "deleting rows", async {
+                    let mut conn = self.connection().await?;
+                    delete_rows(&mut conn, stream.as_str(), day, batch).await?;
+                    conn.finish();
+                    Ok(())
+                })
+                .await?;
+            }
         }
         within(OPERATION_TIMEOUT, "dropping empty partitions", async {
             let mut conn = self.connection().await?;
@@ -584,17 +577,18 @@ impl Index for PostgresIndex {
 }
 
 fn migrations() -> Migrator {
-    let one = |version, name: &'static str, text: &'static str| {
+    let migration = |version, name: &'static str, text: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
     };
     Migrator::with_migrations(vec![
-        one(1, "time index", include_str!("../../migrations/postgres/0001_time_index.sql")),
-        one(SCHEMA_VERSION, "longest segment", include_str!("../../migrations/postgres/0002_longest_segment.sql")),
+        migration(1, "time index", include_str!("../../migrations/postgres/0001_time_index.sql")),
+        migration(2, "keeping", include_str!("../../migrations/postgres/0002_keeping.sql")),
+        migration(3, "longest segment", include_str!("../../migrations/postgres/0003_longest_segment.sql")),
     ])
 }
 
 /// "No partition of relation ... found for row": a check violation without a constraint.
-fn is_missing_partition(cause: &sqlx::Error) -> bool {
+pub(super) fn is_missing_partition(cause: &sqlx::Error) -> bool {
     let postgres = cause.as_database_error().and_then(|e| e.try_downcast_ref::<PgDatabaseError>());
     postgres.is_some_and(|e| e.code() == "23514" && e.constraint().is_none())
 }

@@ -4,10 +4,10 @@
 
 use super::error::during;
 use super::partitions::day_end;
-use super::row::{NewRow, to_sql};
+use super::row::{NewRow, bound, to_sql};
 use super::stream_row::{Existing, StreamColumns, StreamRow};
 use super::{Extent, Result, sql};
-use crate::media::segment::LONGEST_SEGMENT_US;
+use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId};
 use crate::media::{StreamName, UtcUs};
 use sqlx::{PgConnection, Postgres, Transaction};
 
@@ -25,6 +25,31 @@ const DAYS: &str = "select min(day_utc_us), max(day_utc_us) from stream_days \
 /// stream, sequence, not before, before → start, epoch, object.
 const BY_SEQUENCE: &str = "select start_utc_us, epoch, object_key from segments \
     where stream = $1 and sequence = $2 and start_utc_us >= $3 and start_utc_us < $4";
+
+/// stream, day, next day, starts, sequences, epochs, runs: marked ones, and only these very segments.
+const DELETE_ROWS: &str = "with gone as (delete from segments s \
+    using unnest($4::bigint[], $5::bigint[], $6::bigint[], $7::bytea[]) as d (start, sequence, epoch, run) \
+    where s.stream = $1 and s.start_utc_us >= $2 and s.start_utc_us < $3 and s.start_utc_us = d.start \
+    and s.sequence = d.sequence and s.epoch = d.epoch and s.run = d.run and s.marked_utc_us is not null \
+    returning s.start_utc_us, s.sequence) \
+    delete from sample_tables t using gone where t.stream = $1 and t.start_utc_us >= $2 and t.start_utc_us < $3 \
+    and t.start_utc_us = gone.start_utc_us and t.sequence = gone.sequence";
+
+/// Deletes marked segments of one day, rows and sample tables.
+pub(super) async fn delete_rows(conn: &mut PgConnection, stream: &str, day: i64, ids: &[&SegmentId]) -> Result<()> {
+    sqlx::query(DELETE_ROWS)
+        .bind(stream)
+        .bind(day)
+        .bind(day_end(day))
+        .bind(ids.iter().map(|id| id.start.0).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| bound(id.sequence)).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| bound(id.epoch)).collect::<Vec<_>>())
+        .bind(ids.iter().map(|id| id.run.0.to_be_bytes().to_vec()).collect::<Vec<_>>())
+        .execute(conn)
+        .await
+        .map(|_| ())
+        .map_err(during("deleting rows"))
+}
 
 /// The stream's row.
 pub(super) async fn read_stream(conn: &mut PgConnection, stream: &StreamName) -> Result<Option<StreamRow>> {

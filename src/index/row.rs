@@ -7,11 +7,13 @@
 //! start, duration, samples, sync samples, starts with sync, duration runs, composition runs.
 
 use super::error::{damaged, error};
+use super::keeping::Row;
 use super::{Deletable, IndexErrorKind, Result};
+use crate::media::lock::{Lock, LockId, MAX_TITLE_BYTES};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables, civil_hour};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{
-    InitHash, ObjectKey, RunId, SampleTable, Segment, StreamName, Ticks, TrackId, TrackKind, TrackPart, UtcUs,
+    InitHash, ObjectKey, RunId, SampleTable, Segment, StreamName, Ticks, TrackId, TrackKind, TrackPart, UtcRange, UtcUs,
 };
 
 /// Version of packed parts and packed sample tables.
@@ -26,6 +28,12 @@ const MAX_TICKS: i64 = 1 << 60;
 /// Columns of a segment, in the order of `sql::WINDOW`: sequence, epoch, run, start, duration, discontinuity,
 /// anchor, object, offset, length, parts.
 pub(super) type SegmentColumns = (i64, i64, Vec<u8>, i64, i64, i64, i64, String, i64, i64, Vec<u8>);
+
+/// Columns of a row of `sql::ROWS`: those of a segment, then when it was marked.
+pub(super) type RowColumns = (i64, i64, Vec<u8>, i64, i64, i64, i64, String, i64, i64, Vec<u8>, Option<i64>);
+
+/// Columns of a lock: id, from, to, title, created.
+pub(super) type LockColumns = (Vec<u8>, i64, i64, String, i64);
 
 /// Columns of a marked segment: sequence, epoch, run, start, duration, object.
 pub(super) type MarkedColumns = (i64, i64, Vec<u8>, i64, i64, String);
@@ -123,6 +131,47 @@ pub(super) fn segment(stream: &StreamName, columns: SegmentColumns) -> Result<Se
         object_length: from_sql(length, "object length")?,
         tracks: unpack_parts(&parts).ok_or_else(|| damaged(format_args!("parts of segment {sequence} of {stream}")))?,
     })
+}
+
+/// Rows from their columns.
+pub(super) fn rows(stream: &StreamName, rows: Vec<RowColumns>) -> Result<Vec<Row>> {
+    let row = |(a, b, c, d, e, f, g, h, i, j, k, marked): RowColumns| {
+        Ok(Row { segment: segment(stream, (a, b, c, d, e, f, g, h, i, j, k))?, marked: marked.map(UtcUs) })
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// Locks from their columns.
+pub(super) fn locks(stream: &StreamName, rows: Vec<LockColumns>) -> Result<Vec<Lock>> {
+    let lock = |(id, from, to, title, created): LockColumns| {
+        let id = LockId(u128::from_be_bytes(id.try_into().map_err(|_| damaged("lock"))?));
+        let range = UtcRange::new(UtcUs(from), UtcUs(to));
+        Ok(Lock { id, stream: stream.clone(), range, title, created: UtcUs(created) })
+    };
+    rows.into_iter().map(lock).collect()
+}
+
+/// Streams and their bytes.
+pub(super) fn stream_bytes(rows: Vec<(String, i64)>) -> Result<Vec<(StreamName, u64)>> {
+    let one =
+        |(name, bytes): (String, i64)| Ok((StreamName::parse(&name).map_err(damaged)?, from_sql(bytes, "bytes")?));
+    let mut streams = rows.into_iter().map(one).collect::<Result<Vec<_>>>()?;
+    streams.sort();
+    Ok(streams)
+}
+
+/// Checks a lock before it is written.
+///
+/// # Errors
+/// `Other` for an empty range or a title that is too long.
+pub(super) fn check_lock(lock: &Lock) -> Result<()> {
+    if lock.range.is_empty() || lock.title.len() > MAX_TITLE_BYTES {
+        return Err(error(
+            IndexErrorKind::Other,
+            "a lock has a range that is not empty and a title of at most 500 bytes",
+        ));
+    }
+    Ok(())
 }
 
 /// Segments from their columns.

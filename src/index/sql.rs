@@ -104,3 +104,69 @@ pub(super) const UNCARRIED: &str = "select tracks from uncarried where stream = 
 
 /// → version of the schema.
 pub(super) const VERSION: &str = "select max(version) from _sqlx_migrations where success";
+
+/// stream, window start, window end, last start read, last sequence read, limit → `RowColumns`.
+pub(super) const ROWS: &str = "select sequence, epoch, run, start_utc_us, duration_us, discontinuity, anchor_ticks, \
+    object_key, object_offset, object_length, parts, marked_utc_us from segments \
+    where stream = $1 and start_utc_us >= $2 and start_utc_us < $3 and (start_utc_us > $4 or sequence > $5) \
+    order by start_utc_us, sequence limit $6";
+
+/// stream, start, sequence, epoch, run, now: only that very segment, and only while it is listed.
+pub(super) const MARK_ONE: &str = "update segments set marked_utc_us = $6 where stream = $1 and start_utc_us = $2 \
+    and sequence = $3 and epoch = $4 and run = $5 and marked_utc_us is null";
+
+/// stream, not before, cutoff → count, bytes: what `MARK` would mark.
+pub(super) const EXPIRED: &str = "select count(*), cast(coalesce(sum(object_length), 0) as bigint) from segments \
+    where stream = $1 and start_utc_us >= $2 and start_utc_us < $3 and start_utc_us + duration_us <= $3 \
+    and marked_utc_us is null";
+
+/// stream, epoch: the lease's epoch is at least that.
+pub(super) const RAISE_EPOCH: &str = "update streams set lease_epoch = $2 where stream = $1 and lease_epoch < $2";
+
+/// stream, id, from, to, title, created.
+pub(super) const ADD_LOCK: &str = "insert into locks (stream, id, from_utc_us, to_utc_us, title, created_utc_us) \
+    values ($1, $2, $3, $4, $5, $6) on conflict (stream, id) do nothing";
+
+/// stream, from, to → `LockColumns`.
+pub(super) const LOCKS: &str = "select id, from_utc_us, to_utc_us, title, created_utc_us from locks \
+    where stream = $1 and to_utc_us > $2 and from_utc_us < $3 order by from_utc_us, id";
+
+/// stream, from, to → from, to.
+pub(super) const LOCKED: &str =
+    "select from_utc_us, to_utc_us from locks where stream = $1 and to_utc_us > $2 and from_utc_us < $3";
+
+/// stream, id.
+pub(super) const REMOVE_LOCK: &str = "delete from locks where stream = $1 and id = $2";
+
+/// stream → bytes.
+pub(super) const STORED_BYTES: &str =
+    "select cast(coalesce(sum(bytes), 0) as bigint) from stream_hours where stream = $1";
+
+/// → stream, bytes.
+pub(super) const ALL_STORED_BYTES: &str =
+    "select stream, cast(sum(bytes) as bigint) from stream_hours group by stream order by stream";
+
+/// stream → hour, bytes, newest first.
+pub(super) const HOURS: &str =
+    "select hour_utc_us, bytes from stream_hours where stream = $1 order by hour_utc_us desc";
+
+/// → hour, bytes over all streams, newest first.
+pub(super) const ALL_HOURS: &str = "select hour_utc_us, cast(sum(bytes) as bigint) from stream_hours \
+    group by hour_utc_us order by hour_utc_us desc";
+
+/// stream, hour, next hour → start, duration, bytes, newest first.
+pub(super) const SIZES: &str = "select start_utc_us, duration_us, object_length from segments where stream = $1 \
+    and start_utc_us >= $2 and start_utc_us < $3 and marked_utc_us is null order by start_utc_us desc, sequence desc";
+
+/// hour, next hour → start, duration, bytes over all streams, newest first.
+pub(super) const ALL_SIZES: &str = "select s.start_utc_us, s.duration_us, s.object_length from stream_hours h \
+    join segments s on s.stream = h.stream where h.hour_utc_us = $1 and s.start_utc_us >= $1 and s.start_utc_us < $2 \
+    and s.marked_utc_us is null order by s.start_utc_us desc, s.stream desc";
+
+/// stream → setting, cutoff.
+pub(super) const APPLIED_RETENTION: &str = "select setting, cutoff_utc_us from applied_retention where stream = $1";
+
+/// stream, setting, cutoff.
+pub(super) const SET_APPLIED_RETENTION: &str = "insert into applied_retention (stream, setting, cutoff_utc_us) \
+    values ($1, $2, $3) on conflict (stream) do update set setting = excluded.setting, \
+    cutoff_utc_us = excluded.cutoff_utc_us";

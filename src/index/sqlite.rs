@@ -6,6 +6,7 @@
 use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
+use super::sqlite_keeping::spans;
 use super::stream_row::{Existing, StreamColumns, StreamRow, Verdict, fenced, same_stream};
 use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
@@ -38,13 +39,14 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
 
 /// stream, sequence → start, epoch, object.
-const BY_SEQUENCE: &str = "select start_utc_us, epoch, object_key from segments where stream = $1 and sequence = $2";
+pub(super) const BY_SEQUENCE: &str =
+    "select start_utc_us, epoch, object_key from segments where stream = $1 and sequence = $2";
 
 /// stream, from, to → sequence, tables.
 const TABLES: &str = "select sequence, tables from sample_tables where stream = $1 and sequence >= $2 \
@@ -55,8 +57,8 @@ const INIT: &str = "select hash, params from inits where stream = $1 and hash = 
 
 /// The index in one file.
 pub struct SqliteIndex {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    pub(super) writer: SqlitePool,
+    pub(super) readers: SqlitePool,
 }
 
 impl SqliteIndex {
@@ -96,7 +98,7 @@ impl SqliteIndex {
         Ok(Self { writer, readers })
     }
 
-    async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
+    pub(super) async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with(BEGIN).await.map_err(during(doing))
     }
 
@@ -330,21 +332,25 @@ impl Index for SqliteIndex {
             let mut tx = self.write("marking segments").await?;
             let Some(state) = stream_row(&mut tx, stream).await? else { return Ok(0) };
             let Some(extent) = state.extent else { return Ok(0) };
-            let done = sqlx::query(sql::MARK)
-                .bind(stream.as_str())
-                .bind(now.0)
-                .bind(extent.first_start.0)
-                .bind(cutoff.0)
-                .bind(rows_limit(limit))
-                .execute(&mut *tx)
-                .await
-                .map_err(&failed)?;
-            if done.rows_affected() > 0 {
+            let (mut marked, most) = (0, rows_limit(limit) as u64);
+            for span in spans(&mut tx, stream, extent.first_start, cutoff).await? {
+                if marked == most {
+                    break;
+                }
+                let mark = sqlx::query(sql::MARK)
+                    .bind(stream.as_str())
+                    .bind(now.0)
+                    .bind(span.start.0)
+                    .bind(span.end.0)
+                    .bind(bound(most - marked));
+                marked += mark.execute(&mut *tx).await.map_err(&failed)?.rows_affected();
+            }
+            if marked > 0 {
                 let left = look_for_extent(&mut tx, stream.as_str(), extent, extent.live_edge > cutoff).await?;
                 write_stream(&mut tx, stream.as_str(), &state.with_extent(left)).await?;
             }
             tx.commit().await.map_err(&failed)?;
-            Ok(done.rows_affected())
+            Ok(marked)
         })
         .await
     }
@@ -405,16 +411,17 @@ fn path_of(url: &str) -> Result<PathBuf> {
 }
 
 fn migrations() -> Migrator {
-    let one = |version, name: &'static str, text: &'static str| {
-        Migration::new(version, name.into(), MigrationType::Simple, text.into_sql_str(), false)
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
     Migrator::with_migrations(vec![
-        one(1, "time index", include_str!("../../migrations/sqlite/0001_time_index.sql")),
-        one(SCHEMA_VERSION, "longest segment", include_str!("../../migrations/sqlite/0002_longest_segment.sql")),
+        migration(1, "time index", include_str!("../../migrations/sqlite/0001_time_index.sql")),
+        migration(2, "keeping", include_str!("../../migrations/sqlite/0002_keeping.sql")),
+        migration(3, "longest segment", include_str!("../../migrations/sqlite/0003_longest_segment.sql")),
     ])
 }
 
-async fn stream_row(conn: &mut SqliteConnection, stream: &StreamName) -> Result<Option<StreamRow>> {
+pub(super) async fn stream_row(conn: &mut SqliteConnection, stream: &StreamName) -> Result<Option<StreamRow>> {
     let columns: Option<StreamColumns> = sqlx::query_as(sql::STREAM)
         .bind(stream.as_str())
         .fetch_optional(conn)
@@ -455,6 +462,21 @@ async fn insert(
         let insert = sqlx::query(sql::INSERT_INIT).bind(stream).bind(hash).bind(params);
         insert.execute(&mut *conn).await.map_err(&failed)?;
     }
+    insert_row(conn, segment, new).await?;
+    let mut state = state.published(segment);
+    if existing.is_some()
+        && let Some(bounds) = state.extent
+    {
+        state = state.with_extent(look_for_extent(conn, stream, bounds, false).await?);
+    }
+    write_stream(conn, stream, &state).await?;
+    Ok(Published::Written)
+}
+
+/// Writes row and sample tables of a segment.
+pub(super) async fn insert_row(conn: &mut SqliteConnection, segment: &Segment, new: &NewRow) -> Result<()> {
+    let failed = during("writing a segment");
+    let stream = segment.id.stream.as_str();
     let insert = sqlx::query(sql::INSERT_SEGMENT)
         .bind(stream)
         .bind(new.start_utc_us)
@@ -471,17 +493,10 @@ async fn insert(
     insert.execute(&mut *conn).await.map_err(&failed)?;
     let insert = sqlx::query(sql::INSERT_TABLES).bind(stream).bind(new.sequence).bind(new.start_utc_us);
     insert.bind(&new.tables).execute(&mut *conn).await.map_err(&failed)?;
-    let mut state = state.published(segment);
-    if existing.is_some()
-        && let Some(bounds) = state.extent
-    {
-        state = state.with_extent(look_for_extent(conn, stream, bounds, false).await?);
-    }
-    write_stream(conn, stream, &state).await?;
-    Ok(Published::Written)
+    Ok(())
 }
 
-async fn write_stream(conn: &mut SqliteConnection, stream: &str, state: &StreamRow) -> Result<()> {
+pub(super) async fn write_stream(conn: &mut SqliteConnection, stream: &str, state: &StreamRow) -> Result<()> {
     sqlx::query(sql::WRITE_STREAM)
         .bind(stream)
         .bind(to_sql(state.tail.next_sequence, "next sequence")?)
@@ -498,7 +513,7 @@ async fn write_stream(conn: &mut SqliteConnection, stream: &str, state: &StreamR
 
 /// The extent of the listed segments, none of which lies outside `bounds`. `edge_stays`: the live edge is known
 /// to be that of `bounds`.
-async fn look_for_extent(
+pub(super) async fn look_for_extent(
     conn: &mut SqliteConnection,
     stream: &str,
     bounds: Extent,

@@ -4,6 +4,7 @@
 //! Never: I/O, clocks, randomness, SQL, HTTP, logging.
 
 pub mod ids;
+pub mod lock;
 pub mod retention;
 pub mod sample;
 pub mod segment;

@@ -101,7 +101,7 @@ pub async fn answer(
     let base = node.options.media_base_url.as_deref();
     let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
     if let Some(text) = rendered::media_playlist(request, target, &window, &view, base) {
-        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
+        return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
     let plan = Plan::build(&window, view.segments())?;
     let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
@@ -109,14 +109,13 @@ pub async fn answer(
         Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,
         _ => HashMap::new(),
     };
-    let material = hls::Material {
-        plain,
-        inits: &inits,
-        media_base_url: base,
-        first_sample_bytes: &|sequence| sizes.get(&sequence).copied(),
+    let text = {
+        let first_sample_bytes = |sequence| sizes.get(&sequence).copied();
+        let material =
+            hls::Material { plain, inits: &inits, media_base_url: base, first_sample_bytes: &first_sample_bytes };
+        hls::playlist(request, target, &plan, &material)?
     };
-    let text = hls::playlist(request, target, &plan, &material)?;
-    Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
+    Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))
 }
 
 /// Sizes of the first samples of `track`, by the number of their segment. Reads the tables page by page.

@@ -2,7 +2,9 @@
 
 use crate::postgres::{TestDatabase, postgres};
 use evertape::index::faults::{FaultyIndex, Rates};
+use evertape::index::{Adopted, Amount, AppliedRetention, Keeping, Row};
 use evertape::index::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, open};
+use evertape::media::lock::{Lock, LockId};
 use evertape::media::segment::{SegmentId, SegmentWithTables};
 use evertape::media::track::{AudioParams, InitInfo, TrackParams, Uncarried};
 use evertape::media::{
@@ -264,5 +266,57 @@ impl<I: Index> Index for Patient<I> {
     }
     async fn delete(&self, segments: &[SegmentId]) -> Result<()> {
         patient!(self.0.delete(segments))
+    }
+}
+
+#[async_trait::async_trait]
+impl<I: Index> Keeping for Patient<I> {
+    async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted> {
+        patient!(self.0.adopt(stream, segments, inits))
+    }
+    async fn rows(
+        &self,
+        stream: &StreamName,
+        window: UtcRange,
+        after: Option<(UtcUs, u64)>,
+        limit: usize,
+    ) -> Result<Vec<Row>> {
+        patient!(self.0.rows(stream, window, after, limit))
+    }
+    async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
+        patient!(self.0.mark(segments, now))
+    }
+    async fn add_lock(&self, lock: &Lock) -> Result<()> {
+        patient!(self.0.add_lock(lock))
+    }
+    async fn locks(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<Lock>> {
+        patient!(self.0.locks(stream, window))
+    }
+    async fn remove_lock(&self, stream: &StreamName, id: LockId) -> Result<bool> {
+        patient!(self.0.remove_lock(stream, id))
+    }
+    async fn stored_bytes(&self, stream: &StreamName) -> Result<u64> {
+        patient!(self.0.stored_bytes(stream))
+    }
+    async fn all_stored_bytes(&self) -> Result<Vec<(StreamName, u64)>> {
+        patient!(self.0.all_stored_bytes())
+    }
+    async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
+        patient!(self.0.bytes_cutoff(stream, keep_bytes))
+    }
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
+        patient!(self.0.expired(stream, cutoff))
+    }
+    async fn applied_retention(&self, stream: &StreamName) -> Result<Option<AppliedRetention>> {
+        patient!(self.0.applied_retention(stream))
+    }
+    async fn set_applied_retention(&self, stream: &StreamName, applied: &AppliedRetention) -> Result<()> {
+        patient!(self.0.set_applied_retention(stream, applied))
+    }
+    async fn deletable_spans(&self, marked_before: UtcUs, limit: usize) -> Result<Vec<UtcRange>> {
+        patient!(self.0.deletable_spans(marked_before, limit))
+    }
+    async fn delete_span(&self, span: UtcRange, marked_before: UtcUs, segments: u64) -> Result<bool> {
+        patient!(self.0.delete_span(span, marked_before, segments))
     }
 }

@@ -4,6 +4,7 @@
 
 mod bed;
 mod deletion;
+mod keeping;
 mod leases;
 mod model;
 mod only;
@@ -54,5 +55,15 @@ conformance! {
     deletion::marking_goes_oldest_first,
     deletion::only_marked_segments_are_deleted_and_after_their_grace,
     deletion::a_replacement_is_not_deleted_in_the_place_of_the_old,
+    keeping::adopted_segments_are_as_published_ones,
+    keeping::adoption_goes_on_beside_a_recorder,
+    keeping::of_two_adopted_with_one_number_the_higher_epoch_holds,
+    keeping::rows_are_paged_with_their_marks,
+    keeping::a_mark_by_name_meets_only_that_segment,
+    keeping::nothing_that_overlaps_a_lock_is_marked,
+    keeping::locks_are_listed_by_time,
+    keeping::bytes_are_counted,
+    keeping::the_newest_bytes_begin_at_a_moment,
+    keeping::the_retention_applied_last_is_remembered,
     model::random_operations_agree_with_a_naive_model,
 }

@@ -1,7 +1,8 @@
 //! Random operations against a model that does everything the slow, plain way.
 
-use crate::bed::{Bed, LONG_US, Random, at, segment, stream};
+use crate::bed::{Bed, LONG_US, Random, all_time, at, segment, stream};
 use evertape::index::{Extent, Lease, Published, Tail};
+use evertape::media::lock::{Lock, LockId};
 use evertape::media::segment::SegmentWithTables;
 use evertape::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 
@@ -19,6 +20,7 @@ struct Model {
     /// Every segment ever made: what a replay sends.
     made: Vec<SegmentWithTables>,
     rows: Vec<Row>,
+    locks: Vec<Lock>,
     tail: Tail,
     /// Of all that were ever published.
     longest_us: i64,
@@ -65,6 +67,7 @@ pub async fn random_operations_agree_with_a_naive_model(bed: Bed) {
             lease,
             made: vec![],
             rows: vec![],
+            locks: vec![],
             tail: Tail::default(),
             longest_us: 0,
             clock: 0,
@@ -81,7 +84,7 @@ pub async fn random_operations_agree_with_a_naive_model(bed: Bed) {
 async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
     let index = &bed.index;
     let now = at(10_000_000 + step as i64);
-    match random.below(12) {
+    match random.below(14) {
         // The next segment, now and then after a gap of up to two days.
         0..=5 => {
             if random.below(8) == 0 {
@@ -117,7 +120,9 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
         9 => {
             let cutoff = at(random.below(model.clock as u64 / 2 + 1) as i64);
             index.mark_expired(&model.stream, cutoff, now, usize::MAX).await.unwrap();
-            for row in model.rows.iter_mut().filter(|r| r.marked.is_none() && r.new.segment.id.end() <= cutoff) {
+            let locks = model.locks.clone();
+            let expired = |s: &Segment| s.id.end() <= cutoff && !locks.iter().any(|l| l.range.overlaps(s.range()));
+            for row in model.rows.iter_mut().filter(|r| r.marked.is_none() && expired(&r.new.segment)) {
                 row.marked = Some(now);
             }
         }
@@ -135,6 +140,33 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             assert_eq!(ids, expected, "step {step}");
             index.delete(&ids).await.unwrap();
             model.rows.retain(|r| !ids.contains(&r.new.segment.id));
+        }
+        // A lock comes or goes.
+        11 if model.locks.len() < 4 => {
+            let from = random.below(model.clock as u64 + 1) as i64;
+            let range = UtcRange::new(at(from), at(from + 1 + random.below(50_000) as i64));
+            let (id, stream) = (LockId(step.into()), model.stream.clone());
+            let lock = Lock { id, stream, range, title: String::new(), created: now };
+            index.add_lock(&lock).await.unwrap();
+            model.locks.push(lock);
+        }
+        11 => {
+            let lock = model.locks.remove(random.below(4) as usize);
+            index.remove_lock(&model.stream, lock.id).await.unwrap();
+        }
+        // What the bucket holds is adopted, some of it known, some superseded.
+        12 if !model.made.is_empty() => {
+            let from = random.below(model.made.len() as u64) as usize;
+            let some: Vec<_> = model.made[from..].iter().take(8).rev().cloned().collect();
+            index.adopt(&model.stream, &some, &[]).await.unwrap();
+            for new in some.iter().rev() {
+                model.publish(new);
+            }
+        }
+        13 if !model.rows.is_empty() => {
+            let row = random.below(model.rows.len() as u64) as usize;
+            index.mark(&[model.rows[row].new.segment.id.clone()], now).await.unwrap();
+            model.rows[row].marked.get_or_insert(now);
         }
         _ => {}
     }
@@ -183,6 +215,16 @@ async fn compare(bed: &Bed, model: &Model, random: &mut Random, step: u64) {
     let mut expected = before.split_off(before.len().saturating_sub(limit));
     expected.sort_by_key(|s| s.id.sequence);
     assert_eq!(index.newest(stream, window.end, limit).await.unwrap(), expected, "{context}");
+
+    let bytes: u64 = listed.iter().map(|s| s.object_length).sum();
+    assert_eq!(index.stored_bytes(stream).await.unwrap(), bytes, "{context}");
+    let mut rows: Vec<_> = model.rows.iter().map(|r| (r.new.segment.clone(), r.marked)).collect();
+    rows.sort_by_key(|(s, _)| (s.id.start, s.id.sequence));
+    let found = index.rows(stream, all_time(), None, 10_000).await.unwrap();
+    let found: Vec<_> = found.into_iter().map(|r| (r.segment, r.marked)).collect();
+    if bed.exact {
+        assert_eq!(found, rows, "{context}");
+    }
 
     let from = random.below(model.made.len() as u64 + 1);
     let to = from + random.below(30);

@@ -132,6 +132,93 @@ async fn postgres_partitions_come_and_go() {
 }
 
 #[tokio::test]
+async fn postgres_drops_expired_days_whole() {
+    let bed = Bed::postgres(false).await;
+    let names = ["one", "two"].map(stream);
+    for name in &names {
+        let segments: Vec<_> = (0..80).map(|n| segment(name, n, 1, n as i64 * DAY / 10, 6)).collect();
+        bed.index.adopt(name, &segments, &inits()).await.unwrap();
+    }
+    let span = range(0, DAY);
+    assert_eq!(bed.index.deletable_spans(at(100 * DAY), 9).await.unwrap(), [], "nothing is marked");
+    bed.index.mark_expired(&names[0], at(4 * DAY), at(10 * DAY), 100).await.unwrap();
+    assert_eq!(bed.index.deletable_spans(at(100 * DAY), 9).await.unwrap(), [], "the other stream keeps them");
+    bed.index.mark_expired(&names[1], at(DAY + DAY / 20), at(11 * DAY), 100).await.unwrap();
+    assert_eq!(bed.index.deletable_spans(at(11 * DAY), 9).await.unwrap(), [], "the grace of the last is not over");
+    let later = at(11 * DAY).plus_us(1);
+    assert_eq!(bed.index.deletable_spans(later, 9).await.unwrap(), [span]);
+    assert_eq!(bed.index.deletable_spans(later, 0).await.unwrap(), []);
+    // Only what was counted goes, only a whole day, and only once.
+    for (span, before, count) in
+        [(span, later, 19), (span, at(11 * DAY), 20), (range(0, DAY - 1), later, 20), (range(DAY, 2 * DAY), later, 20)]
+    {
+        assert!(!bed.index.delete_span(span, before, count).await.unwrap(), "{span:?} {count}");
+    }
+    assert_eq!(bed.index.rows(&names[0], span, None, 99).await.unwrap().len(), 10);
+    let (a, b) = (bed.index.delete_span(span, later, 20), bed.index.delete_span(span, later, 20));
+    let (a, b) = tokio::join!(a, b);
+    assert!(a.unwrap_or(false) ^ b.unwrap_or(false));
+    for name in &names {
+        assert_eq!(bed.index.rows(name, span, None, 99).await.unwrap(), []);
+        assert_eq!(bed.index.sample_tables(name, 0, 10).await.unwrap(), []);
+        assert_eq!(bed.index.sample_tables(name, 10, 80).await.unwrap().len(), 70);
+        assert_eq!(bed.index.tail(name).await.unwrap().next_sequence, 80);
+    }
+    // Somebody publishes into it meanwhile: it stays.
+    bed.index.mark_expired(&names[1], at(2 * DAY), at(11 * DAY), 100).await.unwrap();
+    assert_eq!(bed.index.deletable_spans(later, 9).await.unwrap(), [range(DAY, 2 * DAY)]);
+    let lease = bed.lease(&names[1], "x").await;
+    bed.put(&lease, &segment(&names[1], 99, 1, DAY + 77, 6)).await;
+    assert!(!bed.index.delete_span(range(DAY, 2 * DAY), later, 20).await.unwrap());
+    assert!(!bed.index.delete_span(range(DAY, 2 * DAY), later, 21).await.unwrap());
+}
+
+/// A database of the first version, with what was recorded then.
+async fn the_first_version_is_brought_up_to_date(bed: Bed, sql: &'static str) {
+    use sqlx::SqlSafeStr;
+    use sqlx::migrate::{Migration, MigrationType, Migrator};
+    let first = Migration::new(1, "time index".into(), MigrationType::Simple, sql.into_sql_str(), false);
+    let migrator = Migrator::with_migrations(vec![first]);
+    match bed.url.strip_prefix("sqlite:") {
+        Some(path) => {
+            let mut conn = sqlx::SqliteConnection::connect(path).await.unwrap();
+            migrator.run_direct(None, &mut conn, false).await.unwrap();
+        }
+        None => {
+            let mut conn = sqlx::PgConnection::connect(&bed.url).await.unwrap();
+            migrator.run_direct(None, &mut conn, false).await.unwrap();
+        }
+    }
+    assert_eq!(bed.index.ping().await.unwrap_err().kind, IndexErrorKind::Schema);
+    let name = stream("one");
+    let lease = bed.lease(&name, "x").await;
+    for n in 0..30 {
+        bed.put(&lease, &segment(&name, n, 1, n as i64 * 3000, 6)).await;
+    }
+    bed.index.migrate().await.unwrap();
+    bed.index.migrate().await.unwrap();
+    bed.index.ping().await.unwrap();
+    let bytes = |listed: Vec<evertape::media::Segment>| listed.iter().map(|s| s.object_length).sum::<u64>();
+    assert_eq!(bed.index.stored_bytes(&name).await.unwrap(), bytes(bed.listed(&name).await));
+    bed.put(&lease, &segment(&name, 30, 1, 30 * 3000, 6)).await;
+    bed.index.mark_expired(&name, at(30_000), at(DAY * 3), 100).await.unwrap();
+    assert_eq!(bed.listed(&name).await.len(), 21);
+    assert_eq!(bed.index.stored_bytes(&name).await.unwrap(), bytes(bed.listed(&name).await));
+}
+
+#[tokio::test]
+async fn sqlite_upgrade() {
+    let sql = include_str!("../../migrations/sqlite/0001_time_index.sql");
+    the_first_version_is_brought_up_to_date(Bed::empty_sqlite(false).await, sql).await;
+}
+
+#[tokio::test]
+async fn postgres_upgrade() {
+    let sql = include_str!("../../migrations/postgres/0001_time_index.sql");
+    the_first_version_is_brought_up_to_date(Bed::empty_postgres(false).await, sql).await;
+}
+
+#[tokio::test]
 async fn a_postgres_out_of_reach_is_said_so_without_its_password() {
     // Nothing listens there: the port was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

@@ -11,7 +11,6 @@ use evertape::media::{InitHash, InitInfo, ObjectKey, RunId, Sample, SampleTable,
 use evertape::store::{ByteStream, DirectoryStore, FaultyStore, ObjectInfo, ObjectStore, Put, StoreError};
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -194,8 +193,8 @@ impl Bed {
     }
 
     /// The node without its connections.
-    pub fn router(&self) -> axum::Router {
-        web::router(self.store.clone(), Arc::new(self.index.clone()), options())
+    pub fn service(&self) -> web::Service {
+        web::service(self.store.clone(), Arc::new(self.index.clone()), options(), self.cancel.clone())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
@@ -281,16 +280,8 @@ async fn serve(
 }
 
 fn options() -> PlaybackOptions {
-    PlaybackOptions {
-        max_window: Duration::from_secs(24 * 3600),
-        media_base_url: None,
-        segment_seconds: SECONDS as u32,
-        plain_hls: HashMap::new(),
-        jpeg: None,
-        row_cache_bytes: 64 << 20,
-        media_cache_bytes: 64 << 20,
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
-    }
+    let options = PlaybackOptions::new(PrometheusBuilder::new().build_recorder().handle());
+    PlaybackOptions { segment_seconds: SECONDS as u32, max_streams: 100, ..options }
 }
 
 /// Of what the samples of segment n of another stream are made: this and n.

@@ -5,6 +5,7 @@
 
 use super::CmafError;
 use super::boxes::{BoxRef, Boxes, Cursor, put_box, put_full, put32, put64};
+use super::checksum::{CHECKSUM_BOX_BYTES, put_checksum_box};
 use super::init::{Defaults, OUR_TRACK};
 use crate::media::{SampleTable, Ticks, UtcUs};
 
@@ -163,7 +164,7 @@ const fn sample_flags(sync: bool) -> u32 {
 }
 
 /// `prft` of version 1.
-const PRFT_BYTES: usize = 32;
+pub(super) const PRFT_BYTES: usize = 32;
 /// Header of `mdat`.
 const MDAT_HEADER_BYTES: usize = 8;
 /// Flags of `prft`: the UTC time is, up to a small constant, that of the experience at `media_time` (8.16.5).
@@ -218,7 +219,7 @@ impl Layout {
         let tfhd = 16 + 4 * (self.header_fields() & 0x38).count_ones() as usize;
         let trun = 20 + 4 * (self.run_fields() & 0x4).count_ones() as usize;
         let entries = 4 * (self.run_fields() & 0xf00).count_ones() as usize * self.count;
-        8 + 16 + 8 + tfhd + 20 + trun + entries
+        8 + 16 + 8 + tfhd + 20 + trun + entries + CHECKSUM_BOX_BYTES
     }
 
     /// Bytes from the beginning of `prft` to the first sample.
@@ -245,8 +246,8 @@ pub(super) fn ntp_timestamp(at: UtcUs) -> u64 {
     u64::from(seconds) << 32 | fraction
 }
 
-/// Appends `prft` (8.16.5), `moof` (8.8.4: `mfhd`, `traf` with `tfhd`, `tfdt`, one `trun`) and the header of
-/// `mdat` (8.1.1): exactly [`Layout::head_bytes`] bytes. `payload_bytes` is below 4 GiB less the header.
+/// Appends `prft` (8.16.5), `moof` (8.8.4: `mfhd`, `traf` with `tfhd`, `tfdt`, one `trun`; an empty checksum) and the
+/// header of `mdat` (8.1.1): exactly [`Layout::head_bytes`] bytes. `payload_bytes` is below 4 GiB less the header.
 pub(super) fn put_head(
     out: &mut Vec<u8>,
     layout: &Layout,
@@ -293,6 +294,7 @@ pub(super) fn put_head(
                 }
             });
         });
+        put_checksum_box(out);
     });
     put32(out, payload_bytes + MDAT_HEADER_BYTES as u32);
     out.extend_from_slice(b"mdat");

@@ -1,21 +1,22 @@
 //! Segment objects: a `uuid` box that says which segment this is, then `prft` + `moof` + `mdat` for each track.
 //!
-//! Comes in: a segment's id, tables and sample bytes; or an object and its key. Goes out: the object with its
-//! index row; or the row and the tables, exactly as they were written. Never: a second copy of the samples,
-//! a row from an object whose key names another segment.
+//! Comes in: a segment's id, tables and sample bytes. Goes out: the object with its index row. Never: a second copy of
+//! the samples. Reading one back is `scan`'s.
 //!
 //! The `uuid` box (11.1) has the type [`HEADER_UUID`] and holds JSON: `version`, `stream`, `run`, `epoch`, `sequence`,
-//! `start`, `duration_us`, `discontinuity`, `anchor`, `tracks` (`track`, `init`), and `begins_run` where it is true.
-//! Readers of fragmented MP4 skip it.
+//! `start`, `duration_us`, `discontinuity`, `anchor`, `begins_run` where it is true, `tracks` (`track`, `init`), `xxh3`
+//! (a checksum of this JSON; not in objects from before there were checksums). Readers of fragmented MP4 skip it. Each
+//! part has its own checksum: see `checksum`.
 
 use super::CmafError;
 use super::boxes::{Boxes, put_box};
+use super::checksum;
 use super::fragment::{self, FragmentTimes, Layout, ntp_timestamp, presentation_start};
-use super::init::{Defaults, OUR_TRACK};
 use crate::media::sample::MAX_SAMPLES;
-use crate::media::segment::{SegmentId, SegmentWithTables};
-use crate::media::{InitHash, ObjectKey, Sample, SampleTable, Segment, Ticks, TrackId, TrackPart};
+use crate::media::segment::SegmentId;
+use crate::media::{InitHash, SampleTable, Segment, Ticks, TrackId, TrackPart};
 use bytes::Bytes;
+use xxhash_rust::xxh3::Xxh3;
 
 /// Type of the `uuid` box at the beginning of every segment object: e731b8c1-75be-4951-b193-e5371363e912, chosen at
 /// random once for Evertape.
@@ -24,12 +25,16 @@ pub const HEADER_UUID: [u8; 16] =
 
 /// Version of what is written.
 const VERSION: u32 = 1;
+/// A checksum still to be made.
+const NO_HASH: &str = "0000000000000000";
+/// How the JSON of a header ends, before its checksum is made.
+const HEADER_END: &[u8] = b",\"xxh3\":\"0000000000000000\"}";
 /// Most bytes of header: 510 tracks take less than half of it.
-const MAX_HEADER_BYTES: usize = 65_536;
+pub(super) const MAX_HEADER_BYTES: usize = 65_536;
 /// Most samples in one object, all parts together: a hundred times what two minutes have.
-const MAX_OBJECT_SAMPLES: usize = 1 << 20;
+pub(super) const MAX_OBJECT_SAMPLES: usize = 1 << 20;
 /// No media time is as far from 0: two hundred thousand years of ticks, with room for sums.
-const MAX_TICKS: i64 = 1 << 59;
+pub(super) const MAX_TICKS: i64 = 1 << 59;
 
 /// One track's share of a segment to be written.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +61,8 @@ struct HeaderOut<'a> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     begins_run: bool,
     tracks: Vec<HeaderTrack>,
+    /// Last: see [`header_checksum`].
+    xxh3: &'static str,
 }
 
 #[derive(serde::Deserialize)]
@@ -65,6 +72,18 @@ struct HeaderIn {
     discontinuity: u64,
     anchor: Ticks,
     tracks: Vec<HeaderTrack>,
+    xxh3: Option<String>,
+}
+
+/// A header as it was read.
+#[derive(Debug)]
+pub(super) struct Header {
+    pub id: SegmentId,
+    pub discontinuity: u64,
+    pub anchor: Ticks,
+    pub tracks: Vec<HeaderTrack>,
+    /// It has a checksum, and so have the parts.
+    pub sealed: bool,
 }
 
 #[derive(serde::Deserialize)]
@@ -78,10 +97,10 @@ struct HeaderRun {
     begins_run: bool,
 }
 
-#[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
-struct HeaderTrack {
-    track: TrackId,
-    init: InitHash,
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(super) struct HeaderTrack {
+    pub track: TrackId,
+    pub init: InitHash,
 }
 
 /// Writes the object of a segment and the row that describes it. `anchor` is the media time of `id.start`;
@@ -108,8 +127,8 @@ pub fn write_segment(
     if !well_ordered(&tracks) {
         return Err(CmafError::Unwritable("its parts are none, or not in order"));
     }
-    let header = HeaderOut { version: VERSION, id, discontinuity, anchor, begins_run, tracks };
-    let header = serde_json::to_vec(&header).map_err(|_| CmafError::Unwritable("its header cannot be said in JSON"))?;
+    let header = HeaderOut { version: VERSION, id, discontinuity, anchor, begins_run, tracks, xxh3: NO_HASH };
+    let header = sealed_header(&header).ok_or(CmafError::Unwritable("its header cannot be said in JSON"))?;
 
     if parts.iter().map(|p| p.table.samples.len()).sum::<usize>() > MAX_OBJECT_SAMPLES {
         return Err(CmafError::Unwritable("it has more samples than an object holds"));
@@ -138,6 +157,9 @@ pub fn write_segment(
         for piece in part.payload {
             out.extend_from_slice(piece);
         }
+        if let Some(part) = out.get_mut(row.offset as usize..) {
+            checksum::seal(part, layout.head_bytes());
+        }
         rows.push(row);
     }
     debug_assert_eq!(out.len(), total, "the size is known before");
@@ -145,6 +167,15 @@ pub fn write_segment(
     let segment =
         Segment { id: id.clone(), discontinuity, anchor, object, object_offset: 0, object_length, tracks: rows };
     Ok((out, segment))
+}
+
+/// The JSON of a header with its checksum.
+fn sealed_header(header: &HeaderOut<'_>) -> Option<Vec<u8>> {
+    let mut json = serde_json::to_vec(header).ok()?;
+    let hash = header_checksum(&json)?;
+    let end = json.len() - 2;
+    json.get_mut(end - hash.len()..end)?.copy_from_slice(hash.as_bytes());
+    Some(json)
 }
 
 /// Bytes of a part's samples, once all is as it should be.
@@ -170,7 +201,7 @@ fn well_ordered(tracks: &[HeaderTrack]) -> bool {
 }
 
 /// All of a part's row that does not depend on where it is.
-fn row_of(track: TrackId, init: InitHash, decode_start: Ticks, table: &SampleTable) -> TrackPart {
+pub(super) fn row_of(track: TrackId, init: InitHash, decode_start: Ticks, table: &SampleTable) -> TrackPart {
     TrackPart {
         track,
         init,
@@ -189,7 +220,7 @@ fn row_of(track: TrackId, init: InitHash, decode_start: Ticks, table: &SampleTab
 }
 
 /// What `prft`, `mfhd` and `tfdt` of a part say.
-fn times_of(id: &SegmentId, anchor: Ticks, row: &TrackPart) -> FragmentTimes {
+pub(super) fn times_of(id: &SegmentId, anchor: Ticks, row: &TrackPart) -> FragmentTimes {
     let shown = row.presentation_start.max(Ticks(0));
     FragmentTimes {
         sequence_number: id.sequence as u32,
@@ -197,67 +228,6 @@ fn times_of(id: &SegmentId, anchor: Ticks, row: &TrackPart) -> FragmentTimes {
         media_time: shown.0 as u64,
         ntp_timestamp: ntp_timestamp(id.start.plus_us((shown - anchor).to_us())),
     }
-}
-
-/// Reads a segment object back: the row and the tables that [`write_segment`] was given and returned.
-///
-/// # Errors
-/// [`CmafError::KeyMismatch`] when `key` names no segment or another one, [`CmafError::Unsupported`] for an object of a
-/// newer version, [`CmafError::Damaged`] for anything that was not written so.
-pub fn read_segment(key: &ObjectKey, object: &[u8]) -> Result<SegmentWithTables, CmafError> {
-    let id = SegmentId::parse_object_key(key).ok_or(CmafError::KeyMismatch)?;
-    let mut boxes = Boxes::children(object);
-    let mut end = 0;
-    let mut next = |kind: &[u8; 4]| match boxes.next().transpose()? {
-        Some(found) if found.kind == *kind => {
-            end = found.offset + found.whole.len();
-            Ok(found)
-        }
-        _ => Err(CmafError::Damaged("the boxes of a segment object")),
-    };
-    let header = read_header(next(b"uuid")?.body)?;
-    if header.id != id {
-        return Err(CmafError::KeyMismatch);
-    }
-    if !well_ordered(&header.tracks) || header.anchor.0.unsigned_abs() > MAX_TICKS as u64 {
-        return Err(CmafError::Damaged("the header of a segment object"));
-    }
-    let mut samples_left = MAX_OBJECT_SAMPLES;
-    let mut tracks = Vec::new();
-    let mut tables = Vec::new();
-    for HeaderTrack { track, init } in header.tracks {
-        let (prft, moof, mdat) = (next(b"prft")?, next(b"moof")?, next(b"mdat")?);
-        let payload_at = mdat.offset + mdat.whole.len() - mdat.body.len();
-        let (decode_start, table) = read_fragment(moof.body, payload_at - moof.offset, samples_left.min(MAX_SAMPLES))?;
-        samples_left -= table.samples.len();
-        if table.payload_bytes() != mdat.body.len() as u64 {
-            return Err(CmafError::Damaged("a fragment's samples do not fill its mdat"));
-        }
-        let mut row = row_of(track, init, decode_start, &table);
-        row.offset = prft.offset as u64;
-        row.length = (mdat.offset + mdat.whole.len() - prft.offset) as u64;
-        row.payload_offset =
-            u32::try_from(payload_at - prft.offset).map_err(|_| CmafError::Damaged("the head of a fragment"))?;
-        let times = times_of(&id, header.anchor, &row);
-        if fragment::read_prft(&prft)? != (times.ntp_timestamp, times.media_time) {
-            return Err(CmafError::Damaged("the wall time of a fragment"));
-        }
-        tracks.push(row);
-        tables.push(table);
-    }
-    if end != object.len() {
-        return Err(CmafError::Damaged("bytes after a segment object"));
-    }
-    let segment = Segment {
-        id,
-        discontinuity: header.discontinuity,
-        anchor: header.anchor,
-        object: key.clone(),
-        object_offset: 0,
-        object_length: object.len() as u64,
-        tracks,
-    };
-    Ok(SegmentWithTables { segment, tables })
 }
 
 /// Whether the segment is the first of its run, as its object says; objects that do not say it are not. Reads the
@@ -272,42 +242,33 @@ fn header_json(body: &[u8]) -> Option<&[u8]> {
     body.strip_prefix(&HEADER_UUID).filter(|json| json.len() <= MAX_HEADER_BYTES)
 }
 
-fn read_header(body: &[u8]) -> Result<HeaderIn, CmafError> {
+/// Reads the body of the header box.
+pub(super) fn read_header(body: &[u8]) -> Result<Header, CmafError> {
     let json = header_json(body).ok_or(CmafError::Damaged("the header of a segment object"))?;
     let damaged = |_| CmafError::Damaged("the header of a segment object");
     let HeaderVersion { version } = serde_json::from_slice(json).map_err(damaged)?;
     if version != VERSION {
         return Err(CmafError::Unsupported(format!("a segment object of version {version}")));
     }
-    serde_json::from_slice(json).map_err(damaged)
+    let HeaderIn { id, discontinuity, anchor, tracks, xxh3 } = serde_json::from_slice(json).map_err(damaged)?;
+    let sealed = xxh3.is_some();
+    let as_sealed = xxh3.is_none_or(|xxh3| header_checksum(json) == Some(xxh3));
+    if !as_sealed || !well_ordered(&tracks) || anchor.0.unsigned_abs() > MAX_TICKS as u64 {
+        return Err(CmafError::Damaged("the header of a segment object"));
+    }
+    Ok(Header { id, discontinuity, anchor, tracks, sealed })
 }
 
-/// DTS of the first sample and the table of a fragment of ours, whose samples begin `data_offset` bytes after
-/// the beginning of its `moof`, `most` samples at most.
-fn read_fragment(moof: &[u8], data_offset: usize, most: usize) -> Result<(Ticks, SampleTable), CmafError> {
-    let damaged = CmafError::Damaged("a fragment of a segment object");
-    let fragments = fragment::read_moof(moof)?;
-    let [traf] = fragments.as_slice() else { return Err(damaged) };
-    let ([run], Some((decode_start, false))) = (traf.runs.as_slice(), traf.decode_time) else { return Err(damaged) };
-    let as_written = traf.track_id == OUR_TRACK
-        && traf.default_base_is_moof
-        && traf.base_data_offset.is_none()
-        && run.data_offset.and_then(|o| usize::try_from(o).ok()) == Some(data_offset);
-    let count = run.count as usize;
-    if !as_written || count == 0 || count > most || decode_start > MAX_TICKS as u64 {
-        return Err(damaged);
-    }
-    let mut samples = Vec::with_capacity(count);
-    for sample in run.samples(traf.defaults(Defaults::default())) {
-        let sample = sample?;
-        samples.push(Sample {
-            size: sample.size,
-            duration: sample.duration,
-            composition_offset: sample.composition_offset,
-            sync: fragment::is_sync(sample.flags),
-        });
-    }
-    Ok((Ticks(decode_start as i64), SampleTable { samples }))
+/// The checksum that belongs into a header: xxh3-64 of its JSON, in which the checksum, always last, counts as zeros.
+/// `None` when there is none at its end.
+fn header_checksum(json: &[u8]) -> Option<String> {
+    let front = json.get(..json.len().checked_sub(HEADER_END.len())?)?;
+    let end = json.get(front.len()..)?;
+    let framed = end.starts_with(&HEADER_END[..HEADER_END.len() - 18]) && end.ends_with(b"\"}");
+    let mut hash = Xxh3::new();
+    hash.update(front);
+    hash.update(HEADER_END);
+    framed.then(|| format!("{:016x}", hash.digest()))
 }
 
 /// The sample bytes of `part` in its object; `None` when the object does not have them.
@@ -319,68 +280,39 @@ pub fn payload_of<'a>(part: &TrackPart, object: &'a [u8]) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{self, dump};
+    use super::super::read_segment;
+    use super::super::testing::{self, dump, small_segment};
     use super::*;
-    use crate::media::{RunId, StreamName, UtcUs};
+    use crate::media::segment::SegmentWithTables;
+    use crate::media::{ObjectKey, Sample, UtcUs};
     use proptest::prelude::*;
 
     fn id() -> SegmentId {
-        SegmentId {
-            stream: StreamName::parse("sport/uhd-1").unwrap(),
-            run: RunId(0x0192_0000_0000_7000_8000_0000_0000_00ff),
-            epoch: 3,
-            sequence: 41,
-            start: UtcUs(1_409_148_900_500_000),
-            duration_us: 120_000,
-        }
-    }
-
-    fn small() -> (Vec<u8>, Segment, Vec<SampleTable>) {
-        let sample = |size, composition_offset, sync| Sample { size, duration: 3600, composition_offset, sync };
-        let video =
-            SampleTable { samples: vec![sample(5, 3600, true), sample(3, 7200, false), sample(2, -3600, false)] };
-        let audio =
-            SampleTable { samples: vec![Sample { size: 4, duration: 1920, composition_offset: 0, sync: true }; 2] };
-        let parts = [
-            PartInput {
-                track: TrackId::video(1),
-                init: InitHash::of(b"v"),
-                decode_start: Ticks(900_000),
-                table: &video,
-                payload: &[Bytes::from_static(b"VVVV"), Bytes::from_static(b"Vvvvvv")],
-            },
-            PartInput {
-                track: TrackId::audio(2),
-                init: InitHash::of(b"a"),
-                decode_start: Ticks(901_000),
-                table: &audio,
-                payload: &[Bytes::from_static(b"AAAAaaaa")],
-            },
-        ];
-        let (object, segment) = write_segment(&id(), 2, Ticks(903_600), false, &parts).unwrap();
-        (object, segment, vec![video, audio])
+        small_segment().1.id
     }
 
     #[test]
     fn golden_object() {
-        let (object, segment, _) = small();
+        let (object, segment, _) = small_segment();
         insta::assert_snapshot!(dump(&object), @r#"
-        uuid 330 e731b8c175be4951b193e5371363e912 {"version":1,"stream":"sport/uhd-1","run":"019200000000700080000000000000ff","epoch":3,"sequence":41,"start":1409148900500000,"duration_us":120000,"discontinuity":2,"anchor":903600,"tracks":[{"track":"v1","init":"4c94485e0c21ae6c41ce1dfe7b6bface"},{"track":"a2","init":"ca978112ca1bbdcafac231b39a23dc4d"}]}
+        uuid 356 e731b8c175be4951b193e5371363e912 {"version":1,"stream":"sport/uhd-1","run":"019200000000700080000000000000ff","epoch":3,"sequence":41,"start":1409148900500000,"duration_us":120000,"discontinuity":2,"anchor":903600,"tracks":[{"track":"v1","init":"4c94485e0c21ae6c41ce1dfe7b6bface"},{"track":"a2","init":"ca978112ca1bbdcafac231b39a23dc4d"}],"xxh3":"8243bec846124dee"}
         prft 32 01000018 00000001 d7a86664 80000000 00000000 000dc9b0
-        moof 124
+        moof 156
           mfhd 16 00000000 00000029
           traf 100
             tfhd 24 00020028 00000001 00000e10 01010000
             tfdt 20 01000000 00000000 000dbba0
-            trun 48 01000a05 00000003 00000084 02000000 00000005 00000e10 00000003 00001c20 00000002 fffff1f0
+            trun 48 01000a05 00000003 000000a4 02000000 00000005 00000e10 00000003 00001c20 00000002 fffff1f0
+          uuid 32 69d06a59 ead84b63 abd07cfa a51cc8d8 7eab1af5 1f21d94f
         mdat 18 56565656 56767676 7676
         prft 32 01000018 00000001 d7a86664 789abb01 00000000 000dbf88
-        moof 100
+        moof 132
           mfhd 16 00000000 00000029
           traf 76
             tfhd 28 00020038 00000001 00000780 00000004 02000000
             tfdt 20 01000000 00000000 000dbf88
-            trun 20 01000001 00000002 0000006c
+            trun 20 01000001 00000002 0000008c
+          uuid 32 69d06a59 ead84b63 abd07cfa a51cc8d8 712a6e34 239ad6c1
         mdat 16 41414141 61616161
         "#);
         assert_eq!(payload_of(&segment.tracks[0], &object), Some(b"VVVVVvvvvv".as_slice()));
@@ -390,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_key_that_names_another_segment_is_refused() {
-        let (object, segment, tables) = small();
+        let (object, segment, tables) = small_segment();
         let read = read_segment(&segment.object, &object).unwrap();
         assert_eq!(read, SegmentWithTables { segment, tables });
         let other = SegmentId { epoch: 4, ..id() }.object_key().unwrap();
@@ -401,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_newer_version_is_told_apart_from_damage() {
-        let (object, segment, _) = small();
+        let (object, segment, _) = small_segment();
         let at = object.windows(11).position(|w| w == b"\"version\":1").unwrap();
         let mut newer = object.clone();
         newer[at + 10] = b'2';
@@ -491,7 +423,7 @@ mod tests {
 
     #[test]
     fn damaged_objects_are_refused_or_read() {
-        let (object, segment, _) = small();
+        let (object, segment, _) = small_segment();
         testing::mutations(&object, 20_000, |bytes| {
             let _ = read_segment(&segment.object, bytes);
         });

@@ -1,8 +1,11 @@
 //! Helpers of the tests: sample entries, a readable box tree, seeded damage, ffmpeg.
 
 use super::boxes::{Boxes, put_box, put_full, put_zeros, put16, put32};
-use super::params_from_sample_entry;
+use super::{HEADER_UUID, PartInput, params_from_sample_entry, write_segment};
+use crate::media::segment::SegmentId;
 use crate::media::track::TrackParams;
+use crate::media::{InitHash, RunId, Sample, SampleTable, Segment, StreamName, Ticks, TrackId, UtcUs};
+use bytes::Bytes;
 use std::fmt::Write;
 
 /// High profile, level 4.0, 4-byte lengths, tiny parameter sets that nobody decodes.
@@ -119,7 +122,7 @@ fn dump_into(bytes: &[u8], depth: usize, text: &mut String) {
                 text.push('\n');
                 dump_into(&found.body[skip..], depth + 1, text);
             }
-            None if found.kind == *b"uuid" => {
+            None if found.body.starts_with(&HEADER_UUID) => {
                 writeln!(text, " {} {}", hex::encode(&found.body[..16]), String::from_utf8_lossy(&found.body[16..]))
                     .unwrap();
             }
@@ -181,4 +184,37 @@ pub(super) fn foreign_segment(trafs: &[Vec<u8>], payload: &[u8]) -> Vec<u8> {
     });
     put_box(&mut out, b"mdat", |out| out.extend_from_slice(payload));
     out
+}
+
+/// A segment of three pictures and two sound frames: object, row, tables.
+pub(super) fn small_segment() -> (Vec<u8>, Segment, Vec<SampleTable>) {
+    let id = SegmentId {
+        stream: StreamName::parse("sport/uhd-1").unwrap(),
+        run: RunId(0x0192_0000_0000_7000_8000_0000_0000_00ff),
+        epoch: 3,
+        sequence: 41,
+        start: UtcUs(1_409_148_900_500_000),
+        duration_us: 120_000,
+    };
+    let sample = |size, composition_offset, sync| Sample { size, duration: 3600, composition_offset, sync };
+    let video = SampleTable { samples: vec![sample(5, 3600, true), sample(3, 7200, false), sample(2, -3600, false)] };
+    let audio = SampleTable { samples: vec![Sample { size: 4, duration: 1920, composition_offset: 0, sync: true }; 2] };
+    let parts = [
+        PartInput {
+            track: TrackId::video(1),
+            init: InitHash::of(b"v"),
+            decode_start: Ticks(900_000),
+            table: &video,
+            payload: &[Bytes::from_static(b"VVVV"), Bytes::from_static(b"Vvvvvv")],
+        },
+        PartInput {
+            track: TrackId::audio(2),
+            init: InitHash::of(b"a"),
+            decode_start: Ticks(901_000),
+            table: &audio,
+            payload: &[Bytes::from_static(b"AAAAaaaa")],
+        },
+    ];
+    let (object, segment) = write_segment(&id, 2, Ticks(903_600), false, &parts).unwrap();
+    (object, segment, vec![video, audio])
 }

@@ -208,6 +208,8 @@ pub(in crate::playback) fn start(window: &Window, first: &Segment, tracks: &[Tra
     let time_offset_us = if time_offset_us < 1000 { 0 } else { time_offset_us };
     match (window.mode, time_offset_us) {
         (Mode::Vod { .. }, 0) => None,
-        (_, time_offset_us) => Some(Start { time_offset_us, precise: time_offset_us > 0 }),
+        // Shaka Player (5.2) takes 0 for "no such tag" and would begin at the live edge.
+        (_, 0) => Some(Start { time_offset_us: 1000, precise: false }),
+        (_, time_offset_us) => Some(Start { time_offset_us, precise: true }),
     }
 }
