@@ -322,7 +322,7 @@ fn nothing_changes_but_what_may() {
     }
     // Every kind of thing did happen.
     let counts = [all.reloads, all.deltas, all.removed as usize, all.ended, all.gaps, all.discontinuities as usize];
-    assert!(counts.iter().all(|n| *n > 100), "{counts:?}");
+    assert!(counts.iter().all(|n| *n > 40), "{counts:?}");
 }
 
 const SEEDS: u64 = 5;
