@@ -17,6 +17,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod size;
+
 /// Environment variables of the same prefix that are not configuration keys.
 const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 
@@ -28,6 +30,7 @@ const NOT_TEXTS: &[&str] = &[
     "recorder.spool_max_mib",
     "playback.row_cache_mib",
     "playback.media_cache_mib",
+    "playback.max_streams",
     "preview.width",
     "preview.processes",
     "store.s3.path_style",
@@ -130,6 +133,8 @@ pub struct PlaybackSettings {
     pub row_cache_mib: u64,
     /// Memory for media that was read lately, in MiB.
     pub media_cache_mib: u64,
+    /// Most endless streams (`timeshift_abs/…`) at once; whoever comes then gets 503.
+    pub max_streams: usize,
 }
 
 /// `[preview]`: single pictures.
@@ -155,6 +160,9 @@ pub struct JanitorSettings {
     /// Between two rounds.
     #[serde(with = "humantime_text")]
     pub interval: Duration,
+    /// Most bytes of recordings, all streams together: beyond it the oldest go first, locked ranges excepted.
+    #[serde(default, with = "size::optional", skip_serializing_if = "Option::is_none")]
+    pub max_bytes: Option<u64>,
 }
 
 /// `[[stream]]`: one live source and what to keep of it.
@@ -168,6 +176,9 @@ pub struct StreamSettings {
     /// How long recordings are kept; for ever when left out.
     #[serde(default, with = "optional_humantime_text", skip_serializing_if = "Option::is_none")]
     pub retention: Option<Duration>,
+    /// Most bytes that are kept: beyond it the oldest go first, locked ranges excepted. Any number when left out.
+    #[serde(default, with = "size::optional", skip_serializing_if = "Option::is_none")]
+    pub retention_bytes: Option<u64>,
     /// What plain `.m3u8` means: `auto` (MPEG-TS where the picture is H.264, else fragmented MP4), `ts` or `fmp4`.
     #[serde(default)]
     pub hls: PlainHls,
@@ -191,9 +202,14 @@ impl Default for Config {
                 media_base_url: None,
                 row_cache_mib: 256,
                 media_cache_mib: 256,
+                max_streams: 4000,
             },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
-            janitor: JanitorSettings { grace: Duration::from_secs(26 * 3600), interval: Duration::from_secs(30) },
+            janitor: JanitorSettings {
+                grace: Duration::from_secs(26 * 3600),
+                interval: Duration::from_secs(30),
+                max_bytes: None,
+            },
             stream: Vec::new(),
         }
     }
@@ -317,6 +333,9 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if !(1..=1_000_000).contains(&self.playback.max_streams) {
+            fault("playback.max_streams", "1 or more; 4000 is usual".into());
         }
         if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
             fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
@@ -508,9 +527,14 @@ mod tests {
             name = "demo"
             source = "demo:"
             retention = "7d"
+            retention_bytes = "1.5TB"
+            [janitor]
+            max_bytes = 20000000000000
             "#,
         )
         .unwrap();
+        assert_eq!(config.stream[0].retention_bytes, Some(1_500_000_000_000));
+        assert_eq!(config.janitor.max_bytes, Some(20_000_000_000_000));
         assert_eq!(config.stream[0].retention, Some(Duration::from_secs(7 * 86_400)));
         assert_eq!(config.playback.max_window, Duration::from_secs(86_400));
         let shown = format!("{config:?}");
@@ -536,8 +560,15 @@ mod tests {
             ),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
             ("[http\n", "not valid TOML: line 1"),
+            ("[janitor]\nmax_bytes = \"lots\"", "janitor.max_bytes: write a size such as \"500GB\""),
+            ("[janitor]\nmax_bytes = 0", "janitor.max_bytes: write a size"),
+            (
+                "[[stream]]\nname = \"x\"\nsource = \"demo:\"\nretention_bytes = \"5 apples\"",
+                "retention_bytes: write a size",
+            ),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[playback]\nmax_streams = 0", "playback.max_streams: 1 or more"),
             ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
             ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
             ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),

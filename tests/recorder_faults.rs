@@ -188,13 +188,17 @@ async fn retention_leaves_neither_orphans_nor_holes() {
     let (store, index) =
         (FaultyStore::seeded(bed.store.clone(), 3, 50), FaultyIndex::seeded(bed.index.clone(), 9, RATES));
     let end = whole.last().expect("a segment").id.end();
-    let (keep, grace) = (Duration::from_secs(20), Duration::from_secs(5));
+    let grace = Duration::from_secs(5);
+    let keep = janitor::Keep { age: Some(Duration::from_secs(20)), bytes: None };
     let (mut failed, mut clean) = (0, 0);
     for round in 0..400 {
         let now = end.plus_us(round * 1_000_000);
-        match janitor::sweep(&store, &index, &name("x"), Some(keep), grace, now).await {
-            Ok(_) => clean += 1,
-            Err(_) => failed += 1,
+        let rules = janitor::Rules { streams: vec![(name("x"), keep)], max_bytes: None, grace, interval: grace };
+        let mode = janitor::Mode { force: true, ..janitor::Mode::default() };
+        let rounds = janitor::round(&store, &index, &rules, mode, now).await;
+        match rounds.is_ok_and(|rounds| rounds.iter().all(|(_, round)| round.is_ok())) {
+            true => clean += 1,
+            false => failed += 1,
         }
         let listed = bed.listed(&name("x")).await;
         let objects = bed.objects().await;

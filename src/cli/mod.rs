@@ -6,6 +6,7 @@ mod logging;
 mod observability;
 mod progress;
 mod roles;
+mod upkeep;
 
 use clap::{Args, Parser, Subcommand};
 use evertape::config::Config;
@@ -50,8 +51,14 @@ enum Command {
     Play(Common),
     /// Delete what has outlived its retention.
     ///
-    /// `run` does this too. Needs to run once for an installation, not once for each node.
-    Janitor(Common),
+    /// `run` does this too. Once is enough for an installation; more do no harm. A run that would unlist more than
+    /// half of a stream at once stops and asks, unless the retention was just changed: see --force.
+    Janitor {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        args: upkeep::JanitorArgs,
+    },
     /// Create the index's schema or bring it up to date, then end.
     Migrate(Common),
     /// Check the configuration and end: exit code 0 if it is good, 2 if not.
@@ -71,12 +78,8 @@ struct Common {
 impl Command {
     fn common(&self) -> &Common {
         match self {
-            Self::Run(c)
-            | Self::Record(c)
-            | Self::Play(c)
-            | Self::Janitor(c)
-            | Self::Migrate(c)
-            | Self::CheckConfig(c) => c,
+            Self::Run(c) | Self::Record(c) | Self::Play(c) | Self::Migrate(c) | Self::CheckConfig(c) => c,
+            Self::Janitor { common, .. } => common,
         }
     }
 }
@@ -132,7 +135,7 @@ pub fn main(cli: Cli) -> ExitCode {
             Command::Run(_) => roles::run(config).await,
             Command::Record(_) => roles::record(config, shows_progress).await,
             Command::Play(_) => roles::play(config).await,
-            Command::Janitor(_) => roles::janitor(config).await,
+            Command::Janitor { args, .. } => upkeep::janitor(config, args).await,
             Command::Migrate(_) => roles::migrate(config).await,
             Command::CheckConfig(_) => Ok(()),
         }

@@ -13,6 +13,7 @@ pub fn prometheus() -> anyhow::Result<PrometheusHandle> {
     metrics::describe_counter!("evertape_spool_damaged_total", "Spooled segments that could not be read");
     metrics::describe_counter!("evertape_segments_marked_total", "Segments unlisted by retention");
     metrics::describe_counter!("evertape_segments_deleted_total", "Segments deleted by retention");
+    metrics::describe_gauge!("evertape_janitor_refused", "1 while retention would unlist most of the stream at once");
     metrics::describe_gauge!("evertape_live_edge_timestamp_seconds", "End of the newest published segment");
     metrics::describe_gauge!("evertape_publish_lag_seconds", "From the end of a segment to its publication");
     Ok(handle)

@@ -21,12 +21,16 @@ use tokio_util::sync::CancellationToken;
 /// How long `run` and `migrate` wait for an index that does not answer.
 const INDEX_PATIENCE: Duration = Duration::from_secs(30);
 
-struct Backends {
-    store: Arc<dyn ObjectStore>,
-    index: Arc<dyn Index>,
+/// What all roles work on.
+pub struct Backends {
+    /// The object store.
+    pub store: Arc<dyn ObjectStore>,
+    /// The time index.
+    pub index: Arc<dyn Index>,
 }
 
-async fn connect(config: &Config) -> anyhow::Result<Backends> {
+/// Opens store and index. Asks nothing of a PostgreSQL or S3 yet.
+pub async fn connect(config: &Config) -> anyhow::Result<Backends> {
     let store = store::open(&config.store.url, config.s3_options())
         .context("the object store cannot be opened; see [store]")?;
     let index = index::open(config.index.url.expose()).await.context("the index cannot be opened; see [index]")?;
@@ -34,7 +38,7 @@ async fn connect(config: &Config) -> anyhow::Result<Backends> {
 }
 
 /// Ends at SIGINT or SIGTERM; a second signal ends at once.
-fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+pub fn stop_on_signals() -> anyhow::Result<CancellationToken> {
     use tokio::signal::unix::{SignalKind, signal};
     let cancel = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -73,14 +77,20 @@ fn recording_environment(config: &Config, backends: &Backends) -> anyhow::Result
     }))
 }
 
-fn janitor_rules(config: &Config) -> janitor::Rules {
+/// What the configuration says of retention.
+pub fn janitor_rules(config: &Config) -> janitor::Rules {
     if config.janitor.grace <= config.playback.max_window {
         tracing::warn!(
             "janitor.grace is not longer than playback.max_window: long playlists and exports may lose their oldest segments while they are being read"
         );
     }
     janitor::Rules {
-        streams: config.stream.iter().map(|s| (s.name.clone(), s.retention)).collect(),
+        streams: config
+            .stream
+            .iter()
+            .map(|s| (s.name.clone(), janitor::Keep { age: s.retention, bytes: s.retention_bytes }))
+            .collect(),
+        max_bytes: config.janitor.max_bytes,
         grace: config.janitor.grace,
         interval: config.janitor.interval,
     }
@@ -124,9 +134,10 @@ async fn serve(
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
         segment_seconds: config.recorder.segment_seconds,
+        max_streams: config.playback.max_streams,
         jpeg: jpeg_options(config).await,
-        cors_origins: config.http.cors_origins.clone(),
         plain_hls: config.stream.iter().map(|s| (s.name.clone(), s.hls)).collect(),
+        cors_origins: config.http.cors_origins.clone(),
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,
@@ -237,14 +248,6 @@ pub async fn play(config: Config) -> anyhow::Result<()> {
     let listener = listen(&config).await?;
     let backends = connect(&config).await?;
     serve(&config, listener, &backends, cancel).await
-}
-
-/// `evertape janitor`
-pub async fn janitor(config: Config) -> anyhow::Result<()> {
-    let cancel = stop_on_signals()?;
-    let backends = connect(&config).await?;
-    janitor::run(backends.store, backends.index, janitor_rules(&config), cancel).await;
-    Ok(())
 }
 
 /// `evertape migrate`

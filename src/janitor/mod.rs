@@ -1,113 +1,169 @@
-//! The janitor: retention by age, in two steps.
+//! The janitor: retention, in two steps.
 //!
-//! Comes in: streams with their retention, and time. Goes out: marks, then, after a grace longer than any
+//! Comes in: streams with what to keep of them, and time. Goes out: marks, then, after a grace longer than any
 //! playlist or export lives, deleted objects, then deleted rows: in this order, so that a kill between two
 //! steps leaves a row whose object is gone already, never an object that nothing knows of.
-//! Never: deletes what is not marked; touches streams that are not configured here.
+//! Never: deletes what is not marked; marks what is locked, or most of a stream at once unless that is meant.
+//! Any number of janitors may run at once: each step may be repeated, and done by two.
 
 use crate::clock;
 use crate::index::Index;
-use crate::media::{ObjectKey, StreamName, retention};
+use crate::media::{StreamName, UtcUs};
 use crate::store::ObjectStore;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
-/// Rows handled by one statement.
-const BATCH: usize = 500;
-/// Batches of one stream in one round, so that a long backlog of one does not starve the others.
-const MOST_BATCHES: usize = 40;
+mod deleting;
+mod marking;
+
+pub use marking::Refused;
+
+/// What is kept of a stream; neither is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// For how long.
+    pub age: Option<Duration>,
+    /// The newest so many bytes.
+    pub bytes: Option<u64>,
+}
 
 /// What the janitor keeps to.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// Streams and how long each is kept; `None` is for ever.
-    pub streams: Vec<(StreamName, Option<Duration>)>,
+    /// Streams and what is kept of each.
+    pub streams: Vec<(StreamName, Keep)>,
+    /// Most bytes of all streams of the index together, configured here or not.
+    pub max_bytes: Option<u64>,
     /// Between marking and deleting.
     pub grace: Duration,
     /// Between two rounds.
     pub interval: Duration,
 }
 
-/// What one round did.
+/// How one round goes about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mode {
+    /// Mark most of a stream, too, if the rules say so.
+    pub force: bool,
+    /// Change nothing, only say what would be.
+    pub dry_run: bool,
+    /// Go on until all is done, however much it is; else so much that other streams have their turn.
+    pub to_the_end: bool,
+}
+
+/// What one round did, or would do, to a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Round {
     /// Segments marked.
     pub marked: u64,
+    /// Bytes of the segments that were to be marked when the round began.
+    pub expired_bytes: u64,
     /// Segments whose object and row are gone.
     pub deleted: u64,
+    /// Why nothing was marked.
+    pub refused: Option<Refused>,
 }
 
 /// Rounds for ever, until `cancel`. An error ends a stream's round, not the janitor.
 pub async fn run(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, rules: Rules, cancel: CancellationToken) {
     let mut ticks = tokio::time::interval(rules.interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut refused = BTreeSet::new();
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             () = cancel.cancelled() => return,
         }
-        for (stream, keep) in &rules.streams {
-            let swept = tokio::select! {
-                swept = sweep(&*store, &*index, stream, *keep, rules.grace, clock::now()) => swept,
-                () = cancel.cancelled() => return,
-            };
-            match swept {
-                Ok(Round { marked: 0, deleted: 0 }) => {}
-                Ok(round) => {
-                    tracing::info!(%stream, marked = round.marked, deleted = round.deleted, "retention");
-                    metrics::counter!("evertape_segments_marked_total", "stream" => stream.to_string())
-                        .increment(round.marked);
-                    metrics::counter!("evertape_segments_deleted_total", "stream" => stream.to_string())
-                        .increment(round.deleted);
-                }
+        let rounds = tokio::select! {
+            rounds = round(&*store, &*index, &rules, Mode::default(), clock::now()) => rounds,
+            () = cancel.cancelled() => return,
+        };
+        let rounds = match rounds {
+            Ok(rounds) => rounds,
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "retention failed; tried again");
+                continue;
+            }
+        };
+        for (stream, outcome) in rounds {
+            match outcome {
+                Ok(round) => report(&stream, &round, &mut refused),
                 Err(error) => tracing::warn!(%stream, error = %format!("{error:#}"), "retention failed; tried again"),
             }
         }
     }
 }
 
-/// One stream's round at `now`: marks what has outlived `keep`, deletes what was marked longer than `grace` ago.
+/// Logs and counts a round. A refusal is logged once, until it is over.
+fn report(stream: &StreamName, round: &Round, refused: &mut BTreeSet<StreamName>) {
+    if round.marked > 0 || round.deleted > 0 {
+        tracing::info!(%stream, marked = round.marked, deleted = round.deleted, "retention");
+        metrics::counter!("evertape_segments_marked_total", "stream" => stream.to_string()).increment(round.marked);
+        metrics::counter!("evertape_segments_deleted_total", "stream" => stream.to_string()).increment(round.deleted);
+    }
+    let gauge = metrics::gauge!("evertape_janitor_refused", "stream" => stream.to_string());
+    match &round.refused {
+        Some(why) => {
+            gauge.set(1.0);
+            if refused.insert(stream.clone()) {
+                tracing::error!(%stream, "{why}");
+            }
+        }
+        None => {
+            gauge.set(0.0);
+            refused.remove(stream);
+        }
+    }
+}
+
+/// One round over all streams at `now`: marks what is to go, deletes what was marked longer than the grace ago.
 ///
 /// # Errors
-/// What store or index say; what was done until then stays done and is not repeated.
-pub async fn sweep(
+/// When the index cannot say what there is. What happens to one stream is in its own result.
+pub async fn round(
     store: &dyn ObjectStore,
     index: &dyn Index,
-    stream: &StreamName,
-    keep: Option<Duration>,
-    grace: Duration,
-    now: crate::media::UtcUs,
-) -> anyhow::Result<Round> {
-    let mut round = Round::default();
-    if let Some(keep) = keep {
-        let cutoff = retention::expiry_cutoff(now, micros(keep));
-        for _ in 0..MOST_BATCHES {
-            let marked = index.mark_expired(stream, cutoff, now, BATCH).await?;
-            round.marked += marked;
-            if marked < BATCH as u64 {
-                break;
+    rules: &Rules,
+    mode: Mode,
+    now: UtcUs,
+) -> anyhow::Result<Vec<(StreamName, anyhow::Result<Round>)>> {
+    let mut streams = rules.streams.clone();
+    // Of a stream that is configured no more, what was marked is still to be deleted.
+    for name in index.streams().await? {
+        if !streams.iter().any(|(known, _)| *known == name) {
+            streams.push((name, Keep::default()));
+        }
+    }
+    let total_cutoff = match rules.max_bytes {
+        Some(bytes) => index.bytes_cutoff(None, bytes).await?,
+        None => None,
+    };
+    let mut rounds = Vec::with_capacity(streams.len());
+    for (stream, keep) in &streams {
+        let wanted = marking::Wanted { keep: *keep, max_bytes: rules.max_bytes, total_cutoff };
+        rounds.push((stream.clone(), marking::mark(index, stream, &wanted, mode, now).await));
+    }
+    let marked_before = crate::media::retention::deletion_cutoff(now, micros(rules.grace));
+    if !mode.dry_run {
+        for (stream, deleted) in deleting::spans(store, index, marked_before, mode).await? {
+            if let Some((_, Ok(round))) = rounds.iter_mut().find(|(name, _)| *name == stream) {
+                round.deleted += deleted;
             }
         }
     }
-    let marked_before = retention::deletion_cutoff(now, micros(grace));
-    for _ in 0..MOST_BATCHES {
-        let deletable = index.deletable(stream, marked_before, BATCH).await?;
-        let objects: Vec<ObjectKey> = deletable.iter().map(|d| d.object.clone()).collect();
-        if objects.is_empty() {
-            break;
-        }
-        store.delete(&objects).await?;
-        let rows: Vec<_> = deletable.into_iter().map(|d| d.id).collect();
-        index.delete(&rows).await?;
-        round.deleted += rows.len() as u64;
-        if rows.len() < BATCH {
-            break;
+    for (stream, outcome) in &mut rounds {
+        let deleted = deleting::rows(store, index, stream, marked_before, mode).await;
+        match (outcome.as_mut(), deleted) {
+            (Ok(round), Ok(deleted)) => round.deleted += deleted,
+            (Ok(_), Err(error)) => *outcome = Err(error),
+            (Err(_), _) => {}
         }
     }
-    Ok(round)
+    Ok(rounds)
 }
 
-fn micros(duration: Duration) -> i64 {
+pub(crate) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, encoding, export, media, playlist, preview, ts, ts_export};
+use super::{Node, encoding, export, media, playlist, preview, stream_mode, ts, ts_export};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
@@ -78,9 +78,7 @@ pub async fn dispatch(
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
-        Target::TsStream { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS streams yet; ask for .ts.m3u8."))
-        }
+        Target::TsStream { shift, tracks } => stream_mode::answer(node, method, stream, *shift, tracks.as_ref()).await,
     }
 }
 

@@ -17,6 +17,7 @@ pub mod preview;
 pub mod problem;
 mod server;
 mod service;
+mod stream_mode;
 mod ts;
 mod ts_export;
 mod watched;
@@ -50,6 +51,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// Most endless streams at once.
+    pub max_streams: usize,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
     /// What plain `.m3u8` means, for streams that say so.
@@ -71,6 +74,7 @@ impl PlaybackOptions {
             max_window: Duration::from_secs(24 * 3600),
             media_base_url: None,
             segment_seconds: 6,
+            max_streams: 4000,
             jpeg: None,
             plain_hls: HashMap::new(),
             row_cache_bytes: 256 << 20,
@@ -94,6 +98,10 @@ pub struct Node {
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
     ts_exports: moka::future::Cache<String, Arc<TsExportPlan>>,
     jpegs: Option<preview::Jpegs>,
+    muxed: stream_mode::MuxedParts,
+    places: stream_mode::Places,
+    /// This process is being stopped: what has no end ends.
+    stopping: CancellationToken,
 }
 
 /// No init segment is larger: one sample entry with its parameter sets.
@@ -157,7 +165,7 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    let service = service(store, index, options);
+    let service = service(store, index, options, cancel.clone());
     let answer = move |request| {
         let service = service.clone();
         async move { Ok(service.answer(request).await) }
@@ -165,19 +173,36 @@ pub async fn serve(
     server::run(listener, hyper::service::service_fn(answer), cancel).await
 }
 
-/// What [`serve`] answers with, without connections.
-pub fn service(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> Service {
+/// What [`serve`] answers with, without connections. What has no end ends with `stopping`.
+pub fn service(
+    store: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    options: PlaybackOptions,
+    stopping: CancellationToken,
+) -> Service {
+    let exports = plan_cache(ExportPlan::memory_bytes);
+    let ts_exports = plan_cache(TsExportPlan::memory_bytes);
+    let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
+    let rows = Rows::new(index.clone(), options.row_cache_bytes);
+    let objects = Objects::new(store.clone(), options.media_cache_bytes);
+    let cors = cors::Cors::new(&options.cors_origins);
+    let compressed = encoding::Compressed::new();
+    let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
+    let places = stream_mode::Places::new(options.max_streams);
     Service::new(Arc::new(Node {
-        rows: Rows::new(index.clone(), options.row_cache_bytes),
-        objects: Objects::new(store.clone(), options.media_cache_bytes),
-        cors: cors::Cors::new(&options.cors_origins),
-        compressed: encoding::Compressed::new(),
-        exports: plan_cache(ExportPlan::memory_bytes),
-        ts_exports: plan_cache(TsExportPlan::memory_bytes),
-        jpegs: options.jpeg.clone().map(preview::Jpegs::new),
         store,
         index,
+        rows,
+        objects,
+        cors,
+        compressed,
         options,
+        exports,
+        ts_exports,
+        jpegs,
+        muxed,
+        places,
+        stopping,
     }))
 }
 

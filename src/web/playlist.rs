@@ -97,12 +97,9 @@ pub async fn answer(
         _ => HashMap::new(),
     };
     let text = {
-        let material = hls::Material {
-            plain,
-            inits: &inits,
-            media_base_url: base,
-            first_sample_bytes: &|sequence| sizes.get(&sequence).copied(),
-        };
+        let first_sample_bytes = |sequence| sizes.get(&sequence).copied();
+        let material =
+            hls::Material { plain, inits: &inits, media_base_url: base, first_sample_bytes: &first_sample_bytes };
         hls::playlist(request, target, &plan, &material)?
     };
     Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))

@@ -194,7 +194,7 @@ impl Bed {
 
     /// The node without its connections.
     pub fn service(&self) -> web::Service {
-        web::service(self.store.clone(), Arc::new(self.index.clone()), options())
+        web::service(self.store.clone(), Arc::new(self.index.clone()), options(), self.cancel.clone())
     }
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
@@ -281,7 +281,7 @@ async fn serve(
 
 fn options() -> PlaybackOptions {
     let options = PlaybackOptions::new(PrometheusBuilder::new().build_recorder().handle());
-    PlaybackOptions { segment_seconds: SECONDS as u32, ..options }
+    PlaybackOptions { segment_seconds: SECONDS as u32, max_streams: 100, ..options }
 }
 
 /// Publishes what is played.
@@ -336,11 +336,8 @@ impl Recorder {
         let tracks = [TrackId::video(1), TrackId::audio(1), TrackId::audio(2)];
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
-        let payloads: Vec<Vec<Bytes>> = self
-            .tables
-            .iter()
-            .map(|t| vec![Bytes::from(vec![self.bytes + n as u8 + 1; t.payload_bytes() as usize])])
-            .collect();
+        let payloads: Vec<Vec<Bytes>> =
+            self.tables.iter().map(|t| vec![payload(t, self.bytes + n as u8 + 1, t.samples.len() == 150)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],
