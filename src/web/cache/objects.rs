@@ -4,8 +4,8 @@
 //! being fetched and what was lent to answers under way are each bounded by bytes; beyond that a caller is told
 //! to stream past the cache. Never: an object larger than [`LARGEST_BYTES`] in memory.
 
-use super::flight::Flights;
 use super::super::problem::Problem;
+use super::flight::Flights;
 use crate::media::ObjectKey;
 use crate::store::{ObjectStore, StoreError, StoreErrorKind};
 use bytes::{Bytes, BytesMut};
@@ -18,6 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LARGEST_BYTES: u64 = 64 << 20;
 /// What an object of unknown size counts for while it is fetched: most segments are smaller.
 const USUAL_BYTES: u64 = 8 << 20;
+/// So small an object is kept even where it comes from this machine: an init segment, for instance.
+const SMALL_BYTES: usize = 64 << 10;
 /// Unit of the budgets.
 const KIB: u64 = 1024;
 
@@ -169,7 +171,9 @@ impl Objects {
                 let kib = u32::try_from(expected.div_ceil(KIB).min(most_kib)).unwrap_or(u32::MAX);
                 let _permit = fetching.acquire_many_owned(kib).await;
                 let bytes = fetch(&*store, &part, check).await?;
-                kept.insert(name, bytes.clone()).await;
+                if !store.is_near() || bytes.len() <= SMALL_BYTES {
+                    kept.insert(name, bytes.clone()).await;
+                }
                 Ok(bytes)
             }
         };
