@@ -129,6 +129,8 @@ pub struct PlaybackSettings {
     pub max_window: Duration,
     /// Where playlists point for media (a CDN); relative to the playlist when left out.
     pub media_base_url: Option<String>,
+    /// Players fetch fragmented MP4 from the store itself; from this node when left out.
+    pub media_redirect: Option<MediaRedirect>,
     /// Memory for rows of the index, texts of playlists and sample tables, in MiB.
     pub row_cache_mib: u64,
     /// Memory for media that was read lately, in MiB.
@@ -148,6 +150,14 @@ pub struct PreviewSettings {
     pub width: u32,
     /// Most of these programs at once.
     pub processes: usize,
+}
+
+/// `playback.media_redirect`: how players are sent to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaRedirect {
+    /// 302 to an address that the store's key has signed.
+    Presigned,
 }
 
 /// `[janitor]`: retention.
@@ -200,6 +210,7 @@ impl Default for Config {
             playback: PlaybackSettings {
                 max_window: Duration::from_secs(24 * 3600),
                 media_base_url: None,
+                media_redirect: None,
                 row_cache_mib: 256,
                 media_cache_mib: 256,
                 max_streams: 4000,
@@ -577,6 +588,8 @@ mod tests {
                 "http.cors_origins: \"https://tv.example/\": write it",
             ),
             ("[http]\ncors_origins = [\"*\"]", "http.cors_origins"),
+            ("[playback]\nmedia_redirect = \"presigned\"", "playback.media_redirect: a folder has no addresses"),
+            ("[playback]\nmedia_redirect = \"always\"", "playback.media_redirect"),
             ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
             ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),

@@ -133,6 +133,7 @@ async fn serve(
     let options = PlaybackOptions {
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
+        media_redirect: config.playback.media_redirect.is_some(),
         segment_seconds: config.recorder.segment_seconds,
         max_streams: config.playback.max_streams,
         jpeg: jpeg_options(config).await,
