@@ -10,12 +10,15 @@ mod support;
 
 mod parts {
     pub mod archive;
+    pub mod delivery;
+    pub mod loader;
     pub mod measure;
     pub mod server;
     pub mod yardsticks;
 }
 
 use parts::archive::{self, Archive};
+use parts::delivery;
 use parts::measure::{self, Cpu};
 use parts::server::Server;
 use parts::yardsticks;
@@ -36,23 +39,39 @@ fn line(what: &str, value: String, yardstick: String) {
     println!("{what:<52} {value:>26}   {yardstick}");
 }
 
+/// Figures to print: those whose name holds a word of the command line (`cargo bench --bench figures -- directory`),
+/// or all.
+fn wanted(name: &str) -> bool {
+    let mut words = std::env::args().skip(1).filter(|a| !a.starts_with('-')).peekable();
+    words.peek().is_none() || words.any(|word| name.contains(&word))
+}
+
 async fn figures() {
     println!("{:<52} {:>26}   yardstick in the same run", "figure", "evertape");
     let dir = tempfile::tempdir().expect("a temporary folder");
     let clip = archive::clip(dir.path());
-    ingest(&clip, dir.path());
+    if wanted("ingest") {
+        ingest(&clip, dir.path());
+    }
 
     println!("\nOne hour of {:.2} Mbit/s, {} segments", clip.mbit_per_s(), archive::SEGMENTS);
-    let folder = Archive::in_folder(dir.path(), &clip).await;
-    let s3 = Archive::in_s3(dir.path(), &clip).await;
-    for (name, archive) in [("directory", &folder), ("S3 (Garage)", &s3)] {
-        let server = Server::start(archive).await;
-        playlists(name, &server, archive).await;
-        exports(name, &server, archive).await;
+    if wanted("directory") {
+        let archive = Archive::in_folder(dir.path(), &clip).await;
+        served("directory", &archive, dir.path()).await;
+        let one_file = archive.whole_export(dir.path()).await;
+        yardsticks::print_faststart(&one_file, dir.path());
     }
-    let one_file = folder.whole_export(dir.path()).await;
-    yardsticks::print_static_file(&one_file).await;
-    yardsticks::print_faststart(&one_file, dir.path());
+    if wanted("S3") {
+        // Garage.
+        let archive = Archive::in_s3(dir.path(), &clip).await;
+        served("S3", &archive, dir.path()).await;
+    }
+}
+
+async fn served(name: &str, archive: &Archive, dir: &std::path::Path) {
+    let server = Server::start(archive).await;
+    delivery::print(name, &server, archive, dir).await;
+    exports(name, &server, archive).await;
 }
 
 /// TS to CMAF objects, beside `ffmpeg -c copy` to fMP4 HLS.
@@ -71,27 +90,6 @@ fn ingest(clip: &archive::Clip, dir: &std::path::Path) {
         format!("{:.3} ({segments} segments)", ours * 1e3),
         format!("ffmpeg -c copy to fMP4 HLS: {:.3}; ratio {:.2}", theirs * 1e3, ours / theirs),
     );
-}
-
-async fn playlists(name: &str, server: &Server, archive: &Archive) {
-    for (what, path) in [
-        ("media playlist", format!("bench/tracks-v1/index-{}-3600.fmp4.m3u8", archive.from)),
-        ("multivariant playlist", format!("bench/index-{}-3600.fmp4.m3u8", archive.from)),
-    ] {
-        let url = server.url(&path);
-        let bytes = server.get(&url).await.len();
-        let before = server.cpu();
-        let requests = 300;
-        for _ in 0..requests {
-            server.get(&url).await;
-        }
-        let spent = server.cpu() - before;
-        line(
-            &format!("{name}: 1-hour {what}"),
-            format!("{:.0} per CPU-second", f64::from(requests) / spent.as_secs_f64()),
-            format!("{:.2} CPU-ms each, {} KB", spent.as_secs_f64() * 1e3 / f64::from(requests), bytes / 1000),
-        );
-    }
 }
 
 async fn exports(name: &str, server: &Server, archive: &Archive) {

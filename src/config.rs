@@ -25,10 +25,12 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 /// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
 /// stand, or a password of digits would be a number.
 const NOT_TEXTS: &[&str] = &[
+    "http.cors_origins",
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
     "playback.row_cache_mib",
     "playback.media_cache_mib",
+    "playback.max_streams",
     "preview.width",
     "preview.processes",
     "store.s3.path_style",
@@ -62,6 +64,8 @@ pub struct Config {
 pub struct Http {
     /// Address and port; loopback unless asked for otherwise.
     pub listen: SocketAddr,
+    /// Origins (`https://host`) of web pages that may send credentials; all others may read without.
+    pub cors_origins: Vec<String>,
 }
 
 /// `[index]`: the time index.
@@ -129,6 +133,8 @@ pub struct PlaybackSettings {
     pub row_cache_mib: u64,
     /// Memory for media that was read lately, in MiB.
     pub media_cache_mib: u64,
+    /// Most endless streams (`timeshift_abs/…`) at once; whoever comes then gets 503.
+    pub max_streams: usize,
 }
 
 /// `[preview]`: single pictures.
@@ -181,7 +187,7 @@ pub struct StreamSettings {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)) },
+            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: Vec::new() },
             index: IndexSettings { url: Secret("sqlite:data/index.db".into()) },
             store: StoreSettings { url: "file:data/objects".into(), s3: S3Settings::default() },
             recorder: RecorderSettings {
@@ -196,6 +202,7 @@ impl Default for Config {
                 media_base_url: None,
                 row_cache_mib: 256,
                 media_cache_mib: 256,
+                max_streams: 4000,
             },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings {
@@ -298,6 +305,15 @@ impl Config {
             faults.push(format!("{place}: {e}"));
         }
         let mut fault = |key: &str, text: String| faults.push(format!("{place}: {key}: {text}"));
+        for origin in &self.http.cors_origins {
+            let read = url::Url::parse(origin).ok().filter(|u| matches!(u.scheme(), "http" | "https"));
+            if read.is_none_or(|u| u.origin().ascii_serialization() != *origin) {
+                fault(
+                    "http.cors_origins",
+                    format!("{origin:?}: write it as browsers do, for instance https://tv.example"),
+                );
+            }
+        }
         if !(1..=30).contains(&self.recorder.segment_seconds) {
             fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
         }
@@ -317,6 +333,9 @@ impl Config {
             && !url::Url::parse(base).is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.query().is_none())
         {
             fault("playback.media_base_url", "write http(s)://host/path, without a query".into());
+        }
+        if !(1..=1_000_000).contains(&self.playback.max_streams) {
+            fault("playback.max_streams", "1 or more; 4000 is usual".into());
         }
         if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
             fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
@@ -549,9 +568,15 @@ mod tests {
             ),
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
+            ("[playback]\nmax_streams = 0", "playback.max_streams: 1 or more"),
             ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
             ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
             ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),
+            (
+                "[http]\ncors_origins = [\"https://tv.example/\"]",
+                "http.cors_origins: \"https://tv.example/\": write it",
+            ),
+            ("[http]\ncors_origins = [\"*\"]", "http.cors_origins"),
             ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
             ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),

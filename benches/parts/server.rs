@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 /// The node, ended when dropped.
 pub struct Server {
     child: Child,
+    address: std::net::SocketAddr,
     base: String,
     client: reqwest::Client,
 }
@@ -21,8 +22,9 @@ impl Server {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         drop(listener);
-        let child = Command::new(env!("CARGO_BIN_EXE_evertape"))
-            .args(["play", "--config"])
+        // One core, so that figures of different machines can be compared.
+        let child = Command::new("taskset")
+            .args(["--cpu-list", "0", env!("CARGO_BIN_EXE_evertape"), "play", "--config"])
             .arg(&archive.config)
             .env("EVERTAPE_HTTP__LISTEN", address.to_string())
             .stdin(Stdio::null())
@@ -30,7 +32,7 @@ impl Server {
             .stderr(Stdio::null())
             .spawn()
             .expect("evertape starts");
-        let server = Self { child, base: format!("http://{address}"), client: reqwest::Client::new() };
+        let server = Self { child, address, base: format!("http://{address}"), client: reqwest::Client::new() };
         for _ in 0..100 {
             let ready = server.client.get(server.url("readyz")).send().await;
             if ready.is_ok_and(|r| r.status() == 200) {
@@ -45,6 +47,10 @@ impl Server {
         format!("{}/{path}", self.base)
     }
 
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address
+    }
+
     pub fn cpu(&self) -> Cpu {
         measure::process_cpu(self.child.id())
     }
@@ -53,9 +59,24 @@ impl Server {
         measure::status_kb(self.child.id(), "VmRSS:")
     }
 
-    pub async fn get(&self, url: &str) -> Bytes {
+    /// `None` when the answer is 404.
+    pub async fn try_get(&self, url: &str) -> Option<Bytes> {
         let answer = self.client.get(url).send().await.expect("an answer");
+        if answer.status() == 404 {
+            return None;
+        }
         assert_eq!(answer.status(), 200, "{url}");
+        Some(answer.bytes().await.expect("a body"))
+    }
+
+    /// `headers`: one line that ends with CRLF, or nothing.
+    pub async fn get_with(&self, url: &str, headers: &str) -> Bytes {
+        let mut request = self.client.get(url);
+        if let Some((name, value)) = headers.trim_end().split_once(": ") {
+            request = request.header(name, value);
+        }
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{url}");
         answer.bytes().await.expect("a body")
     }
 

@@ -3,7 +3,7 @@
 use super::archive::Clip;
 use super::measure;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// CPU-seconds per second of media of `ffmpeg -c copy` to fMP4 HLS.
@@ -55,40 +55,51 @@ pub fn print_faststart(file: &Path, dir: &Path) {
     );
 }
 
-/// nginx sending the same file.
-pub async fn print_static_file(file: &Path) {
-    let dir = file.parent().expect("a folder").display().to_string();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    drop(listener);
-    let config = format!(
-        "daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.err;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{ access_log off; sendfile on; client_body_temp_path {dir}/nb; proxy_temp_path {dir}/np; fastcgi_temp_path {dir}/nf; \
-         uwsgi_temp_path {dir}/nu; scgi_temp_path {dir}/ns; server {{ listen {address}; root {dir}; }} }}\n"
-    );
-    let path = format!("{dir}/nginx.conf");
-    std::fs::write(&path, config).expect("written");
-    let mut child = Command::new("nginx")
-        .args(["-c", &path, "-e", &format!("{dir}/nginx.err")])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("nginx starts; run scripts/install-deps test");
-    let url = format!("http://{address}/{}", file.file_name().and_then(|n| n.to_str()).expect("a name"));
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let rounds = 4;
-    let before = measure::process_cpu(child.id());
-    for _ in 0..rounds {
-        measure::run("curl", &["-s", "-f", "-o", "/dev/null", &url]);
+/// nginx serving a folder on one core, ended when dropped.
+pub struct Nginx {
+    child: Child,
+    pub address: std::net::SocketAddr,
+}
+
+impl Nginx {
+    pub fn start(folder: &Path) -> Self {
+        let dir = folder.display();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        drop(listener);
+        let config = format!(
+            "daemon off; master_process off; pid {dir}/nginx.pid; error_log {dir}/nginx.err;\n\
+             events {{ worker_connections 256; }}\n\
+             http {{ access_log off; sendfile on; tcp_nopush on; open_file_cache max=1000; keepalive_requests 100000000; \
+             client_body_temp_path {dir}/nb; proxy_temp_path {dir}/np; fastcgi_temp_path {dir}/nf; \
+             uwsgi_temp_path {dir}/nu; scgi_temp_path {dir}/ns; server {{ listen {address}; root {dir}; }} }}\n"
+        );
+        let path = format!("{dir}/nginx.conf");
+        std::fs::write(&path, config).expect("written");
+        let child = Command::new("taskset")
+            .args(["--cpu-list", "0", "nginx", "-c", &path, "-e", &format!("{dir}/nginx.err")])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nginx starts; run scripts/install-deps test");
+        for _ in 0..100 {
+            if std::net::TcpStream::connect(address).is_ok() {
+                return Self { child, address };
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("nginx does not answer");
     }
-    let spent = measure::process_cpu(child.id()) - before;
-    let gb = std::fs::metadata(file).expect("made").len() as f64 / 1e9 * f64::from(rounds);
-    println!(
-        "yardstick: nginx, static file                         {:>13.2} GB per CPU-second",
-        gb / spent.as_secs_f64()
-    );
-    let _ = child.kill();
-    let _ = child.wait();
+
+    pub fn cpu(&self) -> measure::Cpu {
+        measure::process_cpu(self.child.id())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

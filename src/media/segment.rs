@@ -93,6 +93,11 @@ impl Segment {
         self.tracks.iter().find(|p| p.track.kind == TrackKind::Video).or_else(|| self.tracks.first())
     }
 
+    /// The longest of its durations, on the wall or of a track, in microseconds.
+    pub fn longest_us(&self) -> i64 {
+        self.tracks.iter().map(|p| p.duration.to_us()).fold(self.id.duration_us, i64::max)
+    }
+
     /// Wall time of a media time inside this segment.
     pub fn utc_of(&self, media: Ticks) -> UtcUs {
         self.id.start.plus_us((media - self.anchor).to_us())
@@ -165,6 +170,40 @@ impl SegmentId {
         (id.base_name().to_string() == base).then_some(id)
     }
 
+    /// Whether `key` is [`SegmentId::object_key`]; quicker than to make that.
+    pub fn is_key(&self, key: &ObjectKey) -> bool {
+        let mut numbers = itoa::Buffer::new();
+        let mut rest = key.as_str();
+        let mut eat = |text: &str| match rest.strip_prefix(text) {
+            Some(after) => {
+                rest = after;
+                true
+            }
+            None => false,
+        };
+        let mut padded = |eat: &mut dyn FnMut(&str) -> bool, value: u64, digits: usize| {
+            let text = numbers.format(value);
+            (text.len()..digits).all(|_| eat("0")) && eat(text)
+        };
+        let Some((year, month, day, hour)) = civil_hour(self.start) else { return false };
+        let in_folder = eat(self.stream.as_str())
+            && [(year, 4), (month, 2), (day, 2), (hour, 2)]
+                .into_iter()
+                .all(|(value, digits)| eat("/") && padded(&mut eat, value.into(), digits));
+        if !in_folder || !eat("/") || !padded(&mut eat, self.sequence, 10) {
+            return false;
+        }
+        let mut signed = itoa::Buffer::new();
+        let named = eat("-")
+            && padded(&mut eat, self.epoch, 0)
+            && eat("-")
+            && eat(signed.format(self.start.0))
+            && eat("-")
+            && eat(signed.format(self.duration_us))
+            && eat("-");
+        named && rest.strip_suffix(".cmfs").and_then(RunId::parse) == Some(self.run)
+    }
+
     /// Reads an object's key back.
     pub fn parse_object_key(key: &ObjectKey) -> Option<Self> {
         let mut parts = key.as_str().rsplitn(6, '/');
@@ -215,7 +254,19 @@ mod tests {
         fn keys_read_back(seq in 0u64..1 << 60, epoch in 0u64..1 << 40, start in 0i64..253_402_300_799_999_999, dur in 1i64..=LONGEST_SEGMENT_US, run in any::<u128>()) {
             let id = SegmentId { stream: StreamName::parse("sport/uhd-1").unwrap(), run: RunId(run), epoch, sequence: seq, start: UtcUs(start), duration_us: dur };
             let key = id.object_key().unwrap();
+            prop_assert!(id.is_key(&key));
             prop_assert_eq!(SegmentId::parse_object_key(&key), Some(id));
+        }
+
+        #[test]
+        fn a_key_with_another_byte_is_another_key(seq in 0u64..1 << 40, start in 0i64..1 << 52, at in 0usize..140, byte in "[0-9a-f/.-]") {
+            let id = SegmentId { stream: StreamName::parse("sport/uhd-1").unwrap(), run: RunId(7 << 100), epoch: 10, sequence: seq, start: UtcUs(start), duration_us: 6_000_000 };
+            let mut text = id.object_key().unwrap().to_string();
+            let at = at % text.len();
+            text.replace_range(at..at + 1, &byte);
+            if let Some(key) = ObjectKey::parse(&text) {
+                prop_assert_eq!(id.is_key(&key), id.object_key().as_ref() == Some(&key));
+            }
         }
 
         #[test]

@@ -9,10 +9,12 @@
 
 pub mod cache;
 pub mod export;
+pub mod feed;
 mod file;
 pub mod hls;
 pub mod json;
 mod language;
+pub mod pacing;
 pub mod plan;
 pub mod preview;
 pub mod rendered;

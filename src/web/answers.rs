@@ -2,81 +2,35 @@
 
 use super::cache::rows::Known;
 use super::problem::Problem;
-use super::{Node, export, health, media, playlist, preview, ts, ts_export};
+use super::{Node, encoding, export, media, playlist, preview, stream_mode, ts, ts_export};
 use crate::clock;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs, timeline};
 use crate::playback::cache::CacheClass;
 use crate::playback::json;
 use crate::playback::summary::summarize;
 use crate::playback::url::{self, ExportFormat, RangesTarget, Request, Target, UrlError};
-use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
-use axum::routing::get;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Uri, header};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
-use tower_http::compression::CompressionLayer;
-use tower_http::cors::{Any, CorsLayer};
 
-/// An answer must have begun by then.
-const BEGIN_WITHIN: Duration = Duration::from_secs(30);
-/// A browser asks once an hour whether it may ask.
-const PREFLIGHT_FOR: Duration = Duration::from_secs(3600);
 /// Segments that describe a stream as it is now.
 const INFO_SEGMENTS: usize = 10;
 
-pub fn router(node: Arc<Node>) -> Router {
-    let expose =
-        [header::CONTENT_LENGTH, header::CONTENT_RANGE, header::ETAG, header::CONTENT_DISPOSITION, export::GAPS];
-    let cors = CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::HEAD])
-        .allow_headers(Any)
-        .expose_headers(expose)
-        .max_age(PREFLIGHT_FOR)
-        // The answer is the same for every origin: a cache must not keep one for each.
-        .vary(Vec::<header::HeaderName>::new());
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(async || refused_method().into_response())
-        .fallback(answer)
-        .layer(CompressionLayer::new().gzip(true).compress_when(is_text))
-        .layer(cors)
-        .with_state(node)
-}
-
-/// Playlists and JSON compress well; media does not, and its length and ranges must stay as they are.
-fn is_text(_: StatusCode, _: http::Version, headers: &HeaderMap, _: &http::Extensions) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    content_type.starts_with("application/") && (content_type.contains("mpegurl") || content_type.contains("json"))
-}
-
-async fn answer(State(node): State<Arc<Node>>, method: Method, uri: Uri, headers: HeaderMap) -> Response<Body> {
-    let (kind, answered) = if method != Method::GET && method != Method::HEAD {
-        ("other", Err(refused_method()))
-    } else {
-        match parse(&uri) {
-            Ok(request) => {
-                let answered = tokio::time::timeout(BEGIN_WITHIN, dispatch(&node, &method, &headers, &request)).await;
-                let late = |_| Err(Problem::unavailable("The answer took too long. Try again in a moment."));
-                (kind_of(&request.target), answered.unwrap_or_else(late))
-            }
-            Err(problem) => ("other", Err(problem)),
-        }
-    };
-    let response = answered.unwrap_or_else(Problem::into_response);
-    metrics::counter!("evertape_http_requests_total", "kind" => kind, "status" => response.status().as_str().to_owned()).increment(1);
-    response
-}
-
-fn refused_method() -> Problem {
+/// 405.
+pub fn refused_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD are answered here.")
 }
 
-fn kind_of(target: &Target) -> &'static str {
+/// 404 for an address that is none.
+pub fn nothing_here() -> Problem {
+    Problem::not_found("There is nothing at this address.")
+}
+
+/// What a request is counted as.
+pub fn kind_of(target: &Target) -> &'static str {
     match target {
         Target::Playlist(_) => "playlist",
         Target::Export { .. } => "export",
@@ -88,14 +42,16 @@ fn kind_of(target: &Target) -> &'static str {
     }
 }
 
-fn parse(uri: &Uri) -> Result<Request, Problem> {
+/// Reads an address.
+pub fn parse(uri: &Uri) -> Result<Request, Problem> {
     url::parse(uri.path(), uri.query()).map_err(|error| match error {
-        UrlError::NotFound => Problem::not_found("There is nothing at this address."),
+        UrlError::NotFound => nothing_here(),
         UrlError::BadRequest(why) => Problem::saying(StatusCode::BAD_REQUEST, &why),
     })
 }
 
-async fn dispatch(
+/// The answer to a request by its target.
+pub async fn dispatch(
     node: &Arc<Node>,
     method: &Method,
     headers: &HeaderMap,
@@ -122,9 +78,7 @@ async fn dispatch(
         Target::Ranges(target) => ranges(node, headers, stream, target).await,
         Target::MediaInfo => media_info(node, headers, stream).await,
         Target::Preview { at, format } => preview::answer(node, method, headers, stream, *at, *format).await,
-        Target::TsStream { .. } => {
-            Err(Problem::not_found("This node does not make MPEG-TS streams yet; ask for .ts.m3u8."))
-        }
+        Target::TsStream { shift, tracks } => stream_mode::answer(node, method, stream, *shift, tracks.as_ref()).await,
     }
 }
 
@@ -136,20 +90,46 @@ pub fn aged(mut response: Response<Body>, age: Duration) -> Response<Body> {
     response
 }
 
-/// A text with a tag of its content, or 304 where the asker has it.
-pub fn text(headers: &HeaderMap, body: String, content_type: &'static str, cache: &CacheClass) -> Response<Body> {
+/// A text with a tag of its content, compressed where the asker takes that, or 304 where the asker has it.
+pub async fn text(
+    node: &Node,
+    headers: &HeaderMap,
+    body: String,
+    content_type: &'static str,
+    cache: &CacheClass,
+) -> Response<Body> {
+    let mut body = Bytes::from(body);
+    let hash = xxhash_rust::xxh3::xxh3_128(&body);
     // Weak: the bytes on the wire may be compressed. Equal on every node.
-    let etag = format!("W/\"{:032x}\"", xxhash_rust::xxh3::xxh3_128(body.as_bytes()));
+    let mut etag = *b"W/\"................................\"";
+    if hex::encode_to_slice(hash.to_be_bytes(), &mut etag[3..35]).is_err() {
+        tracing::error!("a hash has another length than its text");
+    }
     let mut response = Response::new(Body::empty());
     let out = response.headers_mut();
-    media::insert(out, header::ETAG, &etag);
-    media::insert(out, header::CACHE_CONTROL, &cache.header_value());
+    out.reserve(12);
+    if let Ok(value) = HeaderValue::from_bytes(&etag) {
+        out.insert(header::ETAG, value);
+    }
+    match cache.header_value() {
+        Cow::Borrowed(value) => out.insert(header::CACHE_CONTROL, HeaderValue::from_static(value)),
+        Cow::Owned(value) => HeaderValue::try_from(value).ok().and_then(|v| out.insert(header::CACHE_CONTROL, v)),
+    };
     out.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    if super::conditional::not_modified(headers, &etag) {
+    if headers.contains_key(header::IF_NONE_MATCH)
+        && super::conditional::not_modified(headers, std::str::from_utf8(&etag).unwrap_or_default())
+    {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return response;
     }
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(coding) = encoding::choose(headers)
+        && let Some(compressed) = node.compressed.of(hash, coding, &body).await
+    {
+        out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.name()));
+        body = compressed;
+    }
+    // A HEAD is answered with the length of what a GET would get.
     *response.body_mut() = Body::from(body);
     response
 }
@@ -178,7 +158,7 @@ async fn recording_status(
         known(node, stream).await?;
     }
     let cut = (from.is_some() || to.is_some()).then_some(window);
-    Ok(text(headers, json::recording_status(stream, &found, cut), JSON, &JSON_CACHE))
+    Ok(text(node, headers, json::recording_status(stream, &found, cut), JSON, &JSON_CACHE).await)
 }
 
 async fn ranges(
@@ -199,7 +179,7 @@ async fn ranges(
     if found.is_empty() {
         known(node, stream).await?;
     }
-    Ok(text(headers, json::ranges(&found, target.limit), JSON, &JSON_CACHE))
+    Ok(text(node, headers, json::ranges(&found, target.limit), JSON, &JSON_CACHE).await)
 }
 
 async fn media_info(node: &Node, headers: &HeaderMap, stream: &StreamName) -> Result<Response<Body>, Problem> {
@@ -209,7 +189,7 @@ async fn media_info(node: &Node, headers: &HeaderMap, stream: &StreamName) -> Re
     let uncarried = node.rows.uncarried(stream).await?;
     let recorded = UtcRange::new(extent.first_start, extent.live_edge);
     let body = json::media_info(stream, &summarize(newest.segments(), &inits), &uncarried, Some(recorded));
-    Ok(text(headers, body, JSON, &JSON_CACHE))
+    Ok(text(node, headers, body, JSON, &JSON_CACHE).await)
 }
 
 /// What is recorded; 404 for a stream of which nothing is known.

@@ -13,9 +13,10 @@ use super::media::{insert, unsatisfiable};
 use super::playlist::as_recorded;
 use super::problem::Problem;
 use crate::media::segment::LONGEST_SEGMENT_US;
-use crate::media::{Segment, StreamName, TrackId, UtcRange, UtcUs};
+use crate::media::{ObjectKey, Segment, StreamName, TrackId, UtcRange, UtcUs};
 use crate::playback::export::{ExportError, ExportPlan, Slice, TablePiece, TableSet};
 use crate::playback::url::TrackChoice;
+use crate::playback::view::View;
 use crate::playback::window;
 use crate::store::ByteStream;
 use axum::body::Body;
@@ -31,6 +32,12 @@ use tokio_util::task::AbortOnDropHandle;
 pub const GAPS: HeaderName = HeaderName::from_static("evertape-gaps");
 /// Most gaps named in the header; more are only counted.
 const MOST_GAPS: usize = 50;
+/// A plan of more rows is made off the threads that serve others.
+const MOST_ROWS_HERE: usize = 1000;
+/// What comes before the media is sent in pieces of about this size.
+const FRONT_BYTES: u64 = 128 * 1024;
+/// Sample tables that one answer holds, about.
+const TABLES_BYTES: usize = 256 * 1024;
 
 impl From<ExportError> for Problem {
     fn from(error: ExportError) -> Self {
@@ -94,6 +101,19 @@ pub fn cache_name(stream: &StreamName, range: UtcRange, tracks: Option<&TrackCho
     format!("{stream}|{}|{}|{choice}", range.start.0, range.end.0)
 }
 
+/// Rows for a file of a window.
+pub struct Reached {
+    view: View,
+    rows: Range<usize>,
+}
+
+impl Reached {
+    /// In order.
+    pub fn segments(&self) -> Vec<&Segment> {
+        self.view.segments().skip(self.rows.start).take(self.rows.len()).collect()
+    }
+}
+
 /// Rows of the window, with those before it that lead into it (sound that straddles a cut, and what precedes a
 /// segment without a sync sample) and up to `behind` after it. None when nothing is in the window.
 pub async fn rows(
@@ -102,26 +122,32 @@ pub async fn rows(
     known: &Known,
     range: UtcRange,
     behind: usize,
-) -> Result<Vec<Segment>, Problem> {
+) -> Result<Reached, Problem> {
     let reach = UtcRange::new(range.start.plus_us(-LONGEST_SEGMENT_US), range.end.plus_us(LONGEST_SEGMENT_US));
     let found = node.overlapping(stream, known, reach).await?;
     if found.edge < range.end.min(known.extent.live_edge) {
         // An export is kept by caches under the name of its whole window.
         return Err(Problem::unavailable("The index of recordings cannot be reached. Try again in a moment."));
     }
-    let reached: Vec<&Segment> = found.view.segments().collect();
-    let inside = |s: &&Segment| s.range().overlaps(range);
-    let (Some(first), Some(last)) = (reached.iter().position(inside), reached.iter().rposition(inside)) else {
-        return Ok(Vec::new());
+    let view = found.view;
+    let (mut synced, mut first, mut last) = (None, None, None);
+    for (n, segment) in view.segments().enumerate() {
+        if segment.range().overlaps(range) {
+            first = first.or(Some(n));
+            last = Some(n);
+        } else if first.is_none() && segment.lead().is_some_and(|p| p.starts_with_sync) {
+            synced = Some(n);
+        }
+    }
+    let rows = match last {
+        Some(last) => synced.unwrap_or(0)..(last + 1 + behind).min(view.len()),
+        None => 0..0,
     };
-    let synced = |s: &&Segment| s.lead().is_some_and(|p| p.starts_with_sync);
-    let from = reached.iter().take(first).rposition(synced).unwrap_or(0);
-    let until = (last + 1 + behind).min(reached.len());
-    Ok(reached.iter().take(until).skip(from).map(|s| Segment::clone(s)).collect())
+    Ok(Reached { view, rows })
 }
 
 /// The tracks of a choice that occur; all when `None`.
-pub fn chosen(segments: &[Segment], tracks: Option<&TrackChoice>) -> Result<Option<Vec<TrackId>>, Problem> {
+pub fn chosen(segments: &[&Segment], tracks: Option<&TrackChoice>) -> Result<Option<Vec<TrackId>>, Problem> {
     let chosen = tracks.map(|choice| {
         let all: BTreeSet<TrackId> = segments.iter().flat_map(|s| s.tracks.iter().map(|p| p.track)).collect();
         all.into_iter().enumerate().filter(|(n, t)| choice.wants(*t, *n)).map(|(_, t)| t).collect::<Vec<_>>()
@@ -140,7 +166,8 @@ async fn make_plan(
     tracks: Option<&TrackChoice>,
 ) -> Result<Arc<ExportPlan>, Problem> {
     // One more behind: sound that straddles the cut.
-    let segments = rows(node, stream, &known, range, 1).await?;
+    let reached = rows(node, stream, &known, range, 1).await?;
+    let segments = reached.segments();
     let mut tables = TableSet::new();
     let edges = ExportPlan::edges(range, &segments)?;
     let named: Vec<Name> = segments
@@ -149,11 +176,16 @@ async fn make_plan(
         .map(|s| (s.id.sequence, s.id.epoch))
         .collect();
     node.rows.tables(stream, &named, &mut tables).await?;
-    let inits = node.rows.inits(stream, &init_hashes(segments.iter())).await?;
+    let inits = node.rows.inits(stream, &init_hashes(segments.iter().copied())).await?;
     let chosen = chosen(&segments, tracks)?;
-    // Some hundred thousand samples are summed up: off the threads that serve others.
-    let plan =
-        tokio::task::spawn_blocking(move || ExportPlan::new(range, segments, &inits, &tables, chosen.as_deref()));
+    if segments.len() <= MOST_ROWS_HERE {
+        return Ok(Arc::new(ExportPlan::new(range, &segments, &inits, &tables, chosen.as_deref())?));
+    }
+    drop(segments);
+    // Off the threads that serve others.
+    let plan = tokio::task::spawn_blocking(move || {
+        ExportPlan::new(range, &reached.segments(), &inits, &tables, chosen.as_deref())
+    });
     Ok(Arc::new(plan.await.map_err(|error| {
         tracing::error!(%error, "an export's plan failed");
         Problem::internal()
@@ -225,19 +257,18 @@ pub fn failed(error: impl std::fmt::Display) -> std::io::Error {
 /// The bytes `range` of the file. The object after the one being sent is already asked for.
 fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl stream::Stream<Item = Piece> + Send {
     let opener = node.clone();
-    let slices = Walk { plan: plan.clone(), at: range.start, end: range.end };
+    let units = Walk { plan: plan.clone(), at: range.start, end: range.end };
     let tables = Arc::new(tokio::sync::Mutex::new(TableSet::new()));
-    stream::iter(slices)
-        .map(move |slice| {
+    stream::iter(units)
+        .map(move |unit| {
             let (node, plan, tables) = (opener.clone(), plan.clone(), tables.clone());
             async move {
-                let pieces: ByteStream = match slice {
-                    Slice::Bytes(bytes) => stream::once(async { Ok(bytes) }).boxed(),
-                    Slice::Tables(piece) => {
-                        let bytes = render(&node, &plan, &piece, &tables).await?;
+                let pieces: ByteStream = match unit {
+                    Unit::Front(slices) => {
+                        let bytes = front(&node, &plan, slices, &tables).await?;
                         stream::once(async { Ok(bytes) }).boxed()
                     }
-                    Slice::Object { key, range } => {
+                    Unit::Object { key, range } => {
                         // A task of its own: while a slow viewer takes the slice before, nobody polls this one,
                         // and its time limits would run out.
                         let store = node.store.clone();
@@ -252,22 +283,54 @@ fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl s
         .try_flatten()
 }
 
+/// Slices before the media, as one piece: a small answer is one write.
+async fn front(
+    node: &Node,
+    plan: &ExportPlan,
+    slices: Vec<Slice>,
+    tables: &tokio::sync::Mutex<TableSet>,
+) -> Result<Bytes, std::io::Error> {
+    let mut tables = tables.lock().await;
+    let mut pieces = Vec::with_capacity(slices.len());
+    for slice in slices {
+        match slice {
+            Slice::Bytes(bytes) => pieces.push(bytes),
+            Slice::Tables(piece) => pieces.push(render(node, plan, &piece, &mut tables).await?),
+            Slice::Object { .. } => {}
+        }
+    }
+    match <[Bytes; 1]>::try_from(pieces) {
+        Ok([one]) => Ok(one),
+        Err(many) => Ok(many.concat().into()),
+    }
+}
+
 async fn render(
     node: &Node,
     plan: &ExportPlan,
     piece: &TablePiece,
-    tables: &tokio::sync::Mutex<TableSet>,
+    tables: &mut TableSet,
 ) -> Result<Bytes, std::io::Error> {
-    let mut tables = tables.lock().await;
-    if !plan.can_render(piece, &tables) {
-        tables.clear();
-        let names: Vec<Name> = plan.named(&piece.sequences).collect();
-        node.rows.tables(plan.stream(), &names, &mut tables).await.map_err(failed)?;
+    let mut missing: Vec<Name> = plan.missing(piece, tables);
+    if !missing.is_empty() {
+        if tables.bytes() > TABLES_BYTES {
+            tables.clear();
+            missing = plan.missing(piece, tables);
+        }
+        node.rows.tables(plan.stream(), &missing, tables).await.map_err(failed)?;
     }
-    plan.render(piece, &tables).map_err(failed)
+    plan.render(piece, tables).map_err(failed)
 }
 
-/// The slices of a range, one by one, owning the plan.
+/// What is sent in one go.
+enum Unit {
+    /// Slices before the media, up to [`FRONT_BYTES`].
+    Front(Vec<Slice>),
+    /// Media.
+    Object { key: ObjectKey, range: Range<u64> },
+}
+
+/// The units of a range, one by one, owning the plan.
 struct Walk {
     plan: Arc<ExportPlan>,
     at: u64,
@@ -275,11 +338,24 @@ struct Walk {
 }
 
 impl Iterator for Walk {
-    type Item = Slice;
+    type Item = Unit;
 
-    fn next(&mut self) -> Option<Slice> {
-        let slice = self.plan.slices(self.at..self.end).next()?;
-        self.at += slice.bytes();
-        Some(slice)
+    fn next(&mut self) -> Option<Unit> {
+        let (mut front, mut bytes) = (Vec::new(), 0);
+        while bytes < FRONT_BYTES {
+            let Some(slice) = self.plan.slices(self.at..self.end).next() else { break };
+            let length = slice.bytes();
+            if let Slice::Object { key, range } = slice {
+                if !front.is_empty() {
+                    break;
+                }
+                self.at += length;
+                return Some(Unit::Object { key, range });
+            }
+            self.at += length;
+            bytes += length;
+            front.push(slice);
+        }
+        (!front.is_empty()).then_some(Unit::Front(front))
     }
 }

@@ -7,6 +7,8 @@ mod answers;
 pub mod body;
 mod cache;
 pub mod conditional;
+mod cors;
+mod encoding;
 mod export;
 mod health;
 mod media;
@@ -14,6 +16,8 @@ mod playlist;
 pub mod preview;
 pub mod problem;
 mod server;
+mod service;
+mod stream_mode;
 mod ts;
 mod ts_export;
 mod watched;
@@ -21,12 +25,14 @@ mod watched;
 use self::cache::objects::Objects;
 use self::cache::rows::Rows;
 use self::problem::Problem;
+pub use self::service::Service;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
 use crate::playback::hls::PlainHls;
 use crate::playback::ts_export::TsExportPlan;
 use crate::store::ObjectStore;
+use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -45,6 +51,8 @@ pub struct PlaybackOptions {
     pub media_base_url: Option<String>,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
+    /// Most endless streams at once.
+    pub max_streams: usize,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
     /// What plain `.m3u8` means, for streams that say so.
@@ -53,8 +61,28 @@ pub struct PlaybackOptions {
     pub row_cache_bytes: u64,
     /// Bytes of media that are kept.
     pub media_cache_bytes: u64,
+    /// Origins of web pages that may send credentials.
+    pub cors_origins: Vec<String>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+}
+
+impl PlaybackOptions {
+    /// The defaults of the configuration.
+    pub fn new(metrics: PrometheusHandle) -> Self {
+        Self {
+            max_window: Duration::from_secs(24 * 3600),
+            media_base_url: None,
+            segment_seconds: 6,
+            max_streams: 4000,
+            jpeg: None,
+            plain_hls: HashMap::new(),
+            row_cache_bytes: 256 << 20,
+            media_cache_bytes: 256 << 20,
+            cors_origins: Vec::new(),
+            metrics,
+        }
+    }
 }
 
 /// What every request needs.
@@ -64,10 +92,16 @@ pub struct Node {
     index: Arc<dyn Index>,
     rows: Rows,
     objects: Objects,
+    cors: cors::Cors,
+    compressed: encoding::Compressed,
     options: PlaybackOptions,
     exports: moka::future::Cache<String, Arc<ExportPlan>>,
     ts_exports: moka::future::Cache<String, Arc<TsExportPlan>>,
     jpegs: Option<preview::Jpegs>,
+    muxed: stream_mode::MuxedParts,
+    places: stream_mode::Places,
+    /// This process is being stopped: what has no end ends.
+    stopping: CancellationToken,
 }
 
 /// No init segment is larger: one sample entry with its parameter sets.
@@ -117,7 +151,7 @@ pub async fn serve_metrics(
     metrics: PrometheusHandle,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    server::run(listener, health::router(metrics), cancel).await
+    server::run(listener, TowerToHyperService::new(health::router(metrics)), cancel).await
 }
 
 /// Answers requests on `listener` until `cancel`; then finishes what runs, for some seconds.
@@ -131,18 +165,45 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    server::run(listener, router(store, index, options), cancel).await
+    let service = service(store, index, options, cancel.clone());
+    let answer = move |request| {
+        let service = service.clone();
+        async move { Ok(service.answer(request).await) }
+    };
+    server::run(listener, hyper::service::service_fn(answer), cancel).await
 }
 
-/// What [`serve`] answers with, without connections.
-pub fn router(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, options: PlaybackOptions) -> axum::Router {
+/// What [`serve`] answers with, without connections. What has no end ends with `stopping`.
+pub fn service(
+    store: Arc<dyn ObjectStore>,
+    index: Arc<dyn Index>,
+    options: PlaybackOptions,
+    stopping: CancellationToken,
+) -> Service {
     let exports = plan_cache(ExportPlan::memory_bytes);
     let ts_exports = plan_cache(TsExportPlan::memory_bytes);
     let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
-    let node = Arc::new(Node { store, index, rows, objects, options, exports, ts_exports, jpegs });
-    answers::router(node)
+    let cors = cors::Cors::new(&options.cors_origins);
+    let compressed = encoding::Compressed::new();
+    let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
+    let places = stream_mode::Places::new(options.max_streams);
+    Service::new(Arc::new(Node {
+        store,
+        index,
+        rows,
+        objects,
+        cors,
+        compressed,
+        options,
+        exports,
+        ts_exports,
+        jpegs,
+        muxed,
+        places,
+        stopping,
+    }))
 }
 
 /// Plans made lately, by what was asked for.

@@ -4,6 +4,7 @@ use super::Node;
 use super::answers;
 use super::cache::rows::{Found, Known};
 use super::problem::Problem;
+use crate::index::Extent;
 use crate::media::{Segment, StreamName, TrackId, UtcRange};
 use crate::playback::export::TableSet;
 use crate::playback::hls;
@@ -59,7 +60,8 @@ impl Node {
 
 /// What windows ask of a stream's extent.
 pub fn as_recorded(known: &Known) -> Recorded {
-    Recorded { first_start: known.extent.first_start, live_edge: known.extent.live_edge }
+    let Extent { first_start, live_edge, longest_us } = known.extent;
+    Recorded { first_start, live_edge, longest_us }
 }
 
 /// A multivariant or a media playlist.
@@ -86,24 +88,23 @@ pub async fn answer(
         known.extent.live_edge = found.edge;
     };
     let base = node.options.media_base_url.as_deref();
-    if let Some(text) = rendered::media_playlist(request, target, &window, &view, &limits, base) {
-        return Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale));
-    }
-    let plan = Plan::build(&window, view.segments(), &limits)?;
     let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
+    if let Some(text) = rendered::media_playlist(request, target, &window, &view, base) {
+        return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
+    }
+    let plan = Plan::build(&window, view.segments())?;
     let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
     let sizes = match target.layout {
         Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,
         _ => HashMap::new(),
     };
-    let material = hls::Material {
-        plain,
-        inits: &inits,
-        media_base_url: base,
-        first_sample_bytes: &|sequence| sizes.get(&sequence).copied(),
+    let text = {
+        let first_sample_bytes = |sequence| sizes.get(&sequence).copied();
+        let material =
+            hls::Material { plain, inits: &inits, media_base_url: base, first_sample_bytes: &first_sample_bytes };
+        hls::playlist(request, target, &plan, &material)?
     };
-    let text = hls::playlist(request, target, &plan, &material)?;
-    Ok(answers::aged(answers::text(headers, text, CONTENT_TYPE, &window.cache), stale))
+    Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))
 }
 
 /// Sizes of the first samples of `track`, by the number of their segment. Reads the tables page by page.

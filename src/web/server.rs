@@ -4,11 +4,14 @@
 //! takes one of any size, or more connections than the process can hold.
 
 use super::watched::Watched;
-use axum::Router;
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +29,11 @@ const HEAD_BYTES: usize = 32 * 1024;
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// Serves until `cancel`.
-pub async fn run(listener: TcpListener, router: Router, cancel: CancellationToken) -> io::Result<()> {
+pub async fn run<S>(listener: TcpListener, service: S, cancel: CancellationToken) -> io::Result<()>
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32).max_concurrent_streams(64);
@@ -53,8 +60,7 @@ pub async fn run(listener: TcpListener, router: Router, cancel: CancellationToke
             }
         };
         let _ = tcp.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection(TokioIo::new(Watched::new(tcp)), service).into_owned();
+        let connection = builder.serve_connection(TokioIo::new(Watched::new(tcp)), service.clone()).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

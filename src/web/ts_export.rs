@@ -11,7 +11,7 @@ use super::cache::tables::Name;
 use super::export::{self, Head, Piece, cache_name, failed, respond, window_of};
 use super::problem::Problem;
 use crate::media::segment::SegmentWithTables;
-use crate::media::{StreamName, UtcRange, UtcUs};
+use crate::media::{Segment, StreamName, UtcRange, UtcUs};
 use crate::playback::export::TableSet;
 use crate::playback::ts_export::{TsExportBuilder, TsExportError, TsExportPlan, TsPiece};
 use crate::playback::url::TrackChoice;
@@ -80,15 +80,16 @@ async fn make_plan(
     range: UtcRange,
     tracks: Option<&TrackChoice>,
 ) -> Result<Arc<TsExportPlan>, Problem> {
-    let segments = export::rows(node, stream, &known, range, 0).await?;
-    let inits = node.rows.inits(stream, &init_hashes(segments.iter())).await?;
+    let reached = export::rows(node, stream, &known, range, 0).await?;
+    let segments = reached.segments();
+    let inits = node.rows.inits(stream, &init_hashes(segments.iter().copied())).await?;
     let chosen = export::chosen(&segments, tracks)?;
     let mut builder = TsExportBuilder::new(range, inits, chosen);
     for page in segments.chunks(SEGMENTS_AT_ONCE) {
         let names: Vec<Name> = page.iter().map(|s| (s.id.sequence, s.id.epoch)).collect();
         let mut tables = TableSet::new();
         node.rows.tables(stream, &names, &mut tables).await?;
-        let page = page.to_vec();
+        let page: Vec<Segment> = page.iter().map(|s| Segment::clone(s)).collect();
         // The layout of some ten thousand samples: off the threads that serve others.
         let added = tokio::task::spawn_blocking(move || {
             for segment in page {

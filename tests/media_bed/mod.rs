@@ -9,17 +9,19 @@ use bytes::Bytes;
 use evertape::container::MediaEvent;
 use evertape::container::cmaf::{self, PartInput};
 use evertape::container::mpegts::TsDemuxer;
+use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::index::{self, Index, Lease};
 use evertape::media::segment::{SegmentId, SegmentWithTables};
 use evertape::media::track::InitInfo;
 use evertape::media::{ObjectKey, RunId, Segment, StreamName, UtcUs};
 use evertape::recorder::segmenter::{CutSegment, Output, Segmenter};
-use evertape::store::{ByteStream, DirectoryStore, ObjectInfo, ObjectStore, Put, StoreError};
+use evertape::store::{ByteStream, DirectoryStore, ObjectInfo, ObjectStore, Put, StoreError, StoreErrorKind};
 use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -29,13 +31,22 @@ pub const GOP: i64 = 25;
 /// Length of a segment in seconds.
 pub const SEGMENT_SECONDS: u32 = 4;
 
+/// Streams at once of every node.
+pub const MOST_STREAMS: usize = 60;
+
 /// A store that remembers what was read of it.
 pub struct CountingStore {
     directory: DirectoryStore,
     reads: Mutex<Vec<(String, Range<u64>)>>,
+    away: AtomicBool,
 }
 
 impl CountingStore {
+    /// Whether reads fail as if the store could not be reached.
+    pub fn away(&self, away: bool) {
+        self.away.store(away, Ordering::SeqCst);
+    }
+
     /// Ranges of segment objects that were asked for since the last call.
     pub fn taken(&self) -> Vec<(String, Range<u64>)> {
         let mut reads = std::mem::take(&mut *self.reads.lock().unwrap());
@@ -50,6 +61,9 @@ impl ObjectStore for CountingStore {
         self.directory.put(key, body, content_type).await
     }
     async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream, StoreError> {
+        if self.away.load(Ordering::SeqCst) {
+            return Err(StoreError::new(StoreErrorKind::Unavailable, "away, as the test wants it"));
+        }
         self.reads.lock().unwrap().push((key.to_string(), range.clone()));
         self.directory.get(key, range).await
     }
@@ -186,6 +200,8 @@ pub struct Archive {
     pub dir: tempfile::TempDir,
     pub store: Arc<CountingStore>,
     pub index: Arc<dyn Index>,
+    /// The same as the nodes ask it: each call counts as one fault that does nothing.
+    pub asked: FaultyIndex<dyn Index>,
     pub stream: StreamName,
     lease: Lease,
     next: Mutex<(u64, u64, u128)>,
@@ -195,12 +211,14 @@ impl Archive {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let directory = DirectoryStore::open(&dir.path().join("objects")).unwrap();
-        let store = Arc::new(CountingStore { directory, reads: Mutex::default() });
+        let store = Arc::new(CountingStore { directory, reads: Mutex::default(), away: AtomicBool::new(false) });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
         let stream = StreamName::parse("demo").unwrap();
         let lease = index.acquire(&stream, "bed", UtcUs(0), 1 << 60).await.unwrap().unwrap();
-        Self { dir, store, index, stream, lease, next: Mutex::new((0, 0, 0)) }
+        let rates = Rates { before_percent: 0, after_percent: 0, delay_percent: 100, delay: Duration::ZERO };
+        let asked = FaultyIndex::seeded(index.clone(), 1, rates);
+        Self { dir, store, index, asked, stream, lease, next: Mutex::new((0, 0, 0)) }
     }
 
     /// Publishes all of it.
@@ -258,22 +276,33 @@ impl Archive {
 
     /// A node over it.
     pub async fn serve(&self, jpeg: Option<JpegOptions>) -> Node {
+        self.node(jpeg, 64 << 20, PrometheusBuilder::new().build_recorder().handle()).await
+    }
+
+    /// A node with a small cache of media.
+    pub async fn serve_with(&self, media_cache_bytes: u64) -> Node {
+        self.node(None, media_cache_bytes, PrometheusBuilder::new().build_recorder().handle()).await
+    }
+
+    /// A node whose `/metrics` are those of this process: for one test of a process.
+    pub async fn serve_measured(&self) -> Node {
+        let metrics = PrometheusBuilder::new().install_recorder().expect("nothing else measures in this process");
+        self.node(None, 64 << 20, metrics).await
+    }
+
+    async fn node(&self, jpeg: Option<JpegOptions>, media_cache_bytes: u64, metrics: PrometheusHandle) -> Node {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let recorder = PrometheusBuilder::new().build_recorder();
         let options = PlaybackOptions {
-            max_window: Duration::from_secs(24 * 3600),
-            media_base_url: None,
             segment_seconds: SEGMENT_SECONDS,
+            max_streams: MOST_STREAMS,
             jpeg,
-            plain_hls: std::collections::HashMap::new(),
-            row_cache_bytes: 64 << 20,
-            media_cache_bytes: 64 << 20,
-            metrics: recorder.handle(),
+            media_cache_bytes,
+            ..PlaybackOptions::new(metrics)
         };
         let cancel = CancellationToken::new();
-        let served =
-            tokio::spawn(web::serve(listener, self.store.clone(), self.index.clone(), options, cancel.clone()));
+        let index = Arc::new(self.asked.clone());
+        let served = tokio::spawn(web::serve(listener, self.store.clone(), index, options, cancel.clone()));
         let client = reqwest::Client::builder().no_gzip().build().unwrap();
         Node { base: format!("http://{address}/{}", self.stream), address, client, cancel, served }
     }

@@ -23,6 +23,7 @@ pub use tables::{EncodedTables, TableSet};
 use crate::container::progressive::{HeadPiece, TooLarge};
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, ObjectKey, RunId, Segment, StreamName, Ticks, TrackId, UtcRange, UtcUs};
+use std::borrow::Borrow;
 
 /// Why there is no export, or no piece of it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -142,10 +143,11 @@ impl ExportPlan {
     ///
     /// # Errors
     /// `Damaged` for rows that say what cannot be.
-    pub fn edges(window: UtcRange, segments: &[Segment]) -> Result<Vec<u64>, ExportError> {
-        spans::check(segments)?;
-        let spans = spans::split(window, segments);
-        let indices = spans::edges(&spans, segments);
+    pub fn edges(window: UtcRange, segments: &[impl Borrow<Segment>]) -> Result<Vec<u64>, ExportError> {
+        let segments: Vec<&Segment> = segments.iter().map(Borrow::borrow).collect();
+        spans::check(&segments)?;
+        let spans = spans::split(window, &segments);
+        let indices = spans::edges(&spans, &segments);
         Ok(indices.into_iter().filter_map(|i| segments.get(i)).map(|s| s.id.sequence).collect())
     }
 
@@ -160,11 +162,12 @@ impl ExportPlan {
     /// See [`ExportError`].
     pub fn new(
         window: UtcRange,
-        segments: Vec<Segment>,
+        segments: &[impl Borrow<Segment>],
         inits: &[crate::media::InitInfo],
         edge_tables: &TableSet,
         tracks: Option<&[TrackId]>,
     ) -> Result<ExportPlan, ExportError> {
+        let segments: Vec<&Segment> = segments.iter().map(Borrow::borrow).collect();
         plan::make(window, &segments, inits, edge_tables, tracks)
     }
 
@@ -196,14 +199,6 @@ impl ExportPlan {
     /// The tracks in the file, in the order of their `track_ID` from 1.
     pub fn tracks(&self) -> impl Iterator<Item = TrackId> {
         self.tracks.iter().map(|t| t.id)
-    }
-
-    /// Number and epoch of the file's segments whose numbers lie in `sequences`, ascending: what to load for a
-    /// [`TablePiece`].
-    pub fn named(&self, sequences: &std::ops::Range<u64>) -> impl Iterator<Item = (u64, u64)> + '_ {
-        let from = self.segments.partition_point(|s| s.sequence < sequences.start);
-        let to = self.segments.partition_point(|s| s.sequence < sequences.end);
-        self.segments.get(from..to).unwrap_or_default().iter().map(|s| (s.sequence, s.epoch))
     }
 
     /// Memory that the plan holds, in bytes.

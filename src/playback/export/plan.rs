@@ -7,7 +7,7 @@ use super::tables::TableSet;
 use super::{Entries, ExportError, ExportPlan, OWN_KEY, PartRecord, SegmentRecord, TrackRecord};
 use crate::container::progressive::{Edit, TableCounts, TrackHead, head};
 use crate::media::{InitHash, InitInfo, ObjectKey, RunId, Segment, Ticks, TrackId, TrackKind, UtcRange};
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Changed whenever the same recording would give other bytes than before.
 const FORMAT_VERSION: u64 = 1;
@@ -17,7 +17,7 @@ const MAX_SAMPLE_ENTRIES: usize = 1024;
 
 pub(super) fn make(
     window: UtcRange,
-    segments: &[Segment],
+    segments: &[&Segment],
     inits: &[InitInfo],
     edge_tables: &TableSet,
     tracks: Option<&[TrackId]>,
@@ -183,7 +183,7 @@ struct Records {
 
 impl Records {
     /// Lays the media out: segment by segment, in each track by track, one chunk each.
-    fn fill(&mut self, segments: &[Segment], tracks: &[Shown], formats: &[Formats<'_>]) -> Result<(), ExportError> {
+    fn fill(&mut self, segments: &[&Segment], tracks: &[Shown], formats: &[Formats<'_>]) -> Result<(), ExportError> {
         let mut rest: Vec<std::slice::Iter<'_, Kept>> = tracks.iter().map(|t| t.kept.iter()).collect();
         self.tracks.extend(tracks.iter().map(|t| TrackRecord {
             id: t.track,
@@ -225,7 +225,7 @@ impl Records {
         if self.runs.last() != Some(&id.run) {
             self.runs.push(id.run);
         }
-        let key = if id.object_key().as_ref() == Some(&segment.object) {
+        let key = if id.is_key(&segment.object) {
             OWN_KEY
         } else {
             if self.other_keys.last() != Some(&segment.object) {
@@ -257,8 +257,8 @@ fn plus(before: Entries, part: &Kept) -> Option<Entries> {
 /// Hash over everything that the bytes follow from. What a segment holds never changes, so its name and the
 /// trimming say enough.
 fn etag(plan: &ExportPlan, shown: &[Shown]) -> String {
-    let mut hash = Sha256::new();
-    let mut put = |value: u64| hash.update(value.to_be_bytes());
+    let mut said: Vec<u8> = Vec::with_capacity(64 * (plan.segments.len() + 2 * shown.len() * plan.segments.len()));
+    let mut put = |value: u64| said.extend_from_slice(&value.to_be_bytes());
     put(FORMAT_VERSION);
     put(plan.window.start.0 as u64);
     put(plan.window.end.0 as u64);
@@ -290,7 +290,6 @@ fn etag(plan: &ExportPlan, shown: &[Shown]) -> String {
             put(u64::from_be_bytes(kept.init.0[8..].try_into().unwrap_or_default()));
         }
     }
-    hash.update(plan.stream.as_str());
-    let digest: [u8; 32] = hash.finalize().into();
-    format!("\"{}\"", hex::encode(&digest[..16]))
+    said.extend_from_slice(plan.stream.as_str().as_bytes());
+    format!("\"{:032x}\"", xxh3_128(&said))
 }

@@ -102,12 +102,12 @@ pub(super) struct TrackSelection<'a> {
     pub track: TrackId,
     /// What is kept, ascending.
     pub kept: Vec<Kept>,
-    segments: &'a [Segment],
+    segments: &'a [&'a Segment],
     tables: &'a TableSet,
 }
 
 impl<'a> TrackSelection<'a> {
-    pub fn new(track: TrackId, segments: &'a [Segment], tables: &'a TableSet) -> Self {
+    pub fn new(track: TrackId, segments: &'a [&'a Segment], tables: &'a TableSet) -> Self {
         Self { track, kept: Vec::new(), segments, tables }
     }
 

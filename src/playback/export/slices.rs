@@ -43,8 +43,7 @@ impl Slice {
 /// Consecutive bytes of one table of one track.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TablePiece {
-    /// Segment numbers whose sample tables rendering needs, half-open; at most [`PIECE_SEGMENTS`]. Pieces of
-    /// different tables over the same segments have the same range, so that one loading serves them all.
+    /// Segment numbers whose sample tables rendering may need, half-open; at most [`PIECE_SEGMENTS`].
     pub sequences: Range<u64>,
     track: usize,
     table: Table,
@@ -128,9 +127,15 @@ impl ExportPlan {
         Slices { plan: self, at: range.start, end: range.end.min(self.total_bytes) }
     }
 
-    /// Whether `tables` has all that rendering `piece` needs; if not, load `piece.sequences` and add them.
-    pub fn can_render(&self, piece: &TablePiece, tables: &TableSet) -> bool {
-        self.parts_of(piece).all(|(_, part)| self.sequence_of(part).is_some_and(|s| tables.contains(s)))
+    /// Number and epoch of the segments whose tables rendering `piece` needs and `tables` does not have, ascending.
+    pub fn missing(&self, piece: &TablePiece, tables: &TableSet) -> Vec<(u64, u64)> {
+        let Some(track) = self.tracks.get(piece.track) else { return Vec::new() };
+        self.parts_of(piece)
+            .filter(|(index, part)| even_time(piece.table, part, track.entries_of(*index)).is_none())
+            .filter_map(|(_, part)| self.segments.get(part.segment as usize))
+            .map(|segment| (segment.sequence, segment.epoch))
+            .filter(|(sequence, _)| !tables.contains(*sequence))
+            .collect()
     }
 
     /// The bytes of `piece`, exactly as many as it promised.
@@ -147,7 +152,10 @@ impl ExportPlan {
                 continue;
             }
             let sequence = self.sequence_of(part).unwrap_or(u64::MAX);
-            let entries = render_part(piece.table, part, track.entries_of(index), sequence, tables)?;
+            let entries = match even_time(piece.table, part, track.entries_of(index)) {
+                Some(entry) => entry.to_vec(),
+                None => render_part(piece.table, part, track.entries_of(index), sequence, tables)?,
+            };
             let from = piece.bytes.start.saturating_sub(part_start) as usize;
             let to = (piece.bytes.end.min(part_end) - part_start) as usize;
             out.extend_from_slice(entries.get(from..to).ok_or(ExportError::Disagree(sequence))?);
@@ -251,6 +259,16 @@ fn chunk_entry(track: &TrackRecord, index: usize) -> Option<[u8; 12]> {
     out[4..8].copy_from_slice(&track.entries_of(index).samples.to_be_bytes());
     out[8..].copy_from_slice(&u32::from(part.description).to_be_bytes());
     Some(out)
+}
+
+/// The entry of `stts` of a part whose samples all last equally long: the row alone says it.
+fn even_time(table: Table, part: &PartRecord, entries: Entries) -> Option<[u8; 8]> {
+    if table != Table::TimeToSample || entries.times != 1 || entries.samples == 0 {
+        return None;
+    }
+    let samples = i64::from(entries.samples);
+    let delta = u32::try_from(part.total / samples).ok().filter(|_| part.total % samples == 0)?;
+    Some(tables::pair(entries.samples, delta))
 }
 
 /// All entries of one part in one table.

@@ -26,17 +26,17 @@ pub(super) struct Span {
 }
 
 /// The spans of `segments` that show something in `window`.
-pub(super) fn split(window: UtcRange, segments: &[Segment]) -> Vec<Span> {
+pub(super) fn split(window: UtcRange, segments: &[&Segment]) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut first = 0;
-    for chunk in segments.chunk_by(continuous) {
+    for chunk in segments.chunk_by(|a, b| continuous(a, b)) {
         spans.extend(clip(window, chunk, first));
         first += chunk.len();
     }
     spans
 }
 
-fn clip(window: UtcRange, chunk: &[Segment], first: usize) -> Option<Span> {
+fn clip(window: UtcRange, chunk: &[&Segment], first: usize) -> Option<Span> {
     let head = chunk.first()?;
     let tail = chunk.iter().rev().find(|s| s.id.start < window.end)?;
     let start = match chunk.iter().rev().find(|s| s.id.start <= window.start) {
@@ -73,9 +73,9 @@ impl PartRef<'_> {
 }
 
 /// The parts of one track in a span, ascending, with samples in each.
-pub(super) fn parts_of<'a>(span: &Span, segments: &'a [Segment], track: TrackId) -> Vec<PartRef<'a>> {
+pub(super) fn parts_of<'a>(span: &Span, segments: &[&'a Segment], track: TrackId) -> Vec<PartRef<'a>> {
     let inside = segments.get(span.segments.clone()).unwrap_or_default();
-    let numbered = span.segments.clone().zip(inside);
+    let numbered = span.segments.clone().zip(inside.iter().copied());
     numbered
         .filter_map(|(segment, s)| {
             let (ordinal, part) = s.tracks.iter().enumerate().find(|(_, p)| p.track == track)?;
@@ -110,7 +110,7 @@ pub(super) fn end_zone(span: &Span, parts: &[PartRef<'_>]) -> Range<usize> {
 }
 
 /// Indices of the segments whose sample tables are needed before anything can be said about the export.
-pub(super) fn edges(spans: &[Span], segments: &[Segment]) -> Vec<usize> {
+pub(super) fn edges(spans: &[Span], segments: &[&Segment]) -> Vec<usize> {
     let mut needed = Vec::new();
     for span in spans {
         for track in tracks_of(segments.get(span.segments.clone()).unwrap_or_default()) {
@@ -132,7 +132,7 @@ pub(super) fn edges(spans: &[Span], segments: &[Segment]) -> Vec<usize> {
 }
 
 /// All tracks that occur, video first, then by number.
-pub(super) fn tracks_of(segments: &[Segment]) -> Vec<TrackId> {
+pub(super) fn tracks_of(segments: &[&Segment]) -> Vec<TrackId> {
     let mut tracks: Vec<TrackId> = Vec::new();
     for part in segments.iter().flat_map(|s| &s.tracks) {
         if let Err(at) = tracks.binary_search(&part.track) {
@@ -146,7 +146,7 @@ pub(super) fn tracks_of(segments: &[Segment]) -> Vec<TrackId> {
 const LARGEST: i64 = 1 << 52;
 
 /// Checks what the arithmetic relies on, so that a damaged row gives an error and no nonsense.
-pub(super) fn check(segments: &[Segment]) -> Result<(), ExportError> {
+pub(super) fn check(segments: &[&Segment]) -> Result<(), ExportError> {
     for pair in segments.windows(2) {
         if let [a, b] = pair {
             if b.id.sequence <= a.id.sequence {

@@ -210,7 +210,7 @@ pub(super) fn sample_sizes(samples: &[Sample], payload_bytes: u64) -> Option<Vec
     (sum == payload_bytes).then(|| samples.iter().flat_map(|s| s.size.to_be_bytes()).collect())
 }
 
-fn pair(a: u32, b: u32) -> [u8; 8] {
+pub(super) fn pair(a: u32, b: u32) -> [u8; 8] {
     (u64::from(a) << 32 | u64::from(b)).to_be_bytes()
 }
 

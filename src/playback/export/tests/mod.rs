@@ -297,6 +297,11 @@ fn tables_that_disagree_give_an_error_and_never_a_wrong_length() {
         let mut errors = 0;
         for slice in plan.slices(0..plan.total_bytes()) {
             let Slice::Tables(piece) = slice else { continue };
+            if plan.missing(&piece, &TableSet::new()).is_empty() {
+                // Even times follow from the rows.
+                assert_eq!(plan.render(&piece, &bad), plan.render(&piece, &good));
+                continue;
+            }
             match plan.render(&piece, &bad) {
                 Ok(bytes) => assert_eq!(bytes.len() as u64, piece.bytes()),
                 Err(error) => {
@@ -304,12 +309,11 @@ fn tables_that_disagree_give_an_error_and_never_a_wrong_length() {
                     errors += 1;
                 }
             }
-            assert!(!plan.can_render(&piece, &TableSet::new()));
             assert!(matches!(plan.render(&piece, &TableSet::new()), Err(ExportError::MissingTables(_))));
         }
         assert!(errors > 0);
     }
-    let missing = ExportPlan::new(all, recording.segments.clone(), &recording.inits, &TableSet::new(), None);
+    let missing = ExportPlan::new(all, &recording.segments, &recording.inits, &TableSet::new(), None);
     assert_eq!(missing.unwrap_err(), ExportError::MissingTables(100));
     let mut damaged = recording.segments.clone();
     damaged[2].tracks[0].payload_offset = u32::MAX;

@@ -263,7 +263,7 @@ impl Recording {
 
     pub fn plan(&self, window: UtcRange, tracks: Option<&[TrackId]>) -> Result<ExportPlan, ExportError> {
         let tables = self.edge_tables(window, &self.segments);
-        ExportPlan::new(window, self.segments.clone(), &self.inits, &tables, tracks)
+        ExportPlan::new(window, &self.segments, &self.inits, &tables, tracks)
     }
 
     /// Puts a range of the file together as a server would.
@@ -279,10 +279,11 @@ impl Recording {
                 }
                 Slice::Tables(piece) => {
                     assert!(piece.sequences.end - piece.sequences.start <= super::super::slices::PIECE_SEGMENTS);
-                    if !plan.can_render(piece, &loaded) {
+                    if !plan.missing(piece, &loaded).is_empty() {
                         loaded.clear();
-                        let range = self.tables.range(piece.sequences.clone());
-                        loaded.extend(range.map(|(s, t)| (*s, t.clone())));
+                        let missing = plan.missing(piece, &loaded);
+                        assert!(missing.iter().all(|(s, _)| piece.sequences.contains(s)));
+                        loaded.extend(missing.into_iter().map(|(s, _)| (s, self.tables[&s].clone())));
                     }
                     out.extend_from_slice(&plan.render(piece, &loaded).unwrap());
                 }

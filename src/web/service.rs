@@ -1,0 +1,114 @@
+//! One request after another: which part answers it, who may read it, and counting.
+//!
+//! Comes in: requests from anyone. Goes out: answers. What the server itself has (`/healthz`, `/metrics`) goes
+//! through a router; playback, asked for a thousand times as often, does not.
+
+use super::Node;
+use super::answers;
+use super::health;
+use super::problem::Problem;
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode, header};
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tower_service::Service as _;
+
+/// An answer must have begun by then.
+const BEGIN_WITHIN: Duration = Duration::from_secs(30);
+/// First parts of the server's own addresses: no stream is called so.
+const OWN: &[&str] = &["healthz", "readyz", "metrics"];
+
+/// What answers the requests of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    node: Arc<Node>,
+    own: Router,
+    counters: Arc<Counters>,
+}
+
+impl Service {
+    /// Answers from `node`.
+    pub fn new(node: Arc<Node>) -> Self {
+        let own = Router::new()
+            .route("/healthz", get(health::healthz))
+            .route("/readyz", get(health::readyz))
+            .route("/metrics", get(health::metrics))
+            .method_not_allowed_fallback(async || answers::refused_method().into_response())
+            .fallback(async || answers::nothing_here().into_response())
+            .with_state(node.clone());
+        Self { node, own, counters: Arc::default() }
+    }
+
+    /// The answer to one request.
+    pub async fn answer<B>(&self, request: Request<B>) -> Response<Body>
+    where
+        B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, body) = request.into_parts();
+        if is_own(parts.uri.path()) && parts.method != Method::OPTIONS {
+            let origin = parts.headers.get(header::ORIGIN).cloned();
+            let answered = self.own.clone().call(Request::from_parts(parts, Body::new(body))).await;
+            let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
+            self.node.cors.allow(origin.as_ref(), response.headers_mut());
+            return response;
+        }
+        // Nothing that is asked here has a body.
+        drop(body);
+        let mut response = match parts.method {
+            Method::OPTIONS => self.node.cors.preflight(&parts.headers),
+            _ => self.play(&parts).await,
+        };
+        self.node.cors.allow(parts.headers.get(header::ORIGIN), response.headers_mut());
+        response
+    }
+
+    async fn play(&self, request: &Parts) -> Response<Body> {
+        let method = &request.method;
+        let (kind, answered) = if method != Method::GET && method != Method::HEAD {
+            ("other", Err(answers::refused_method()))
+        } else {
+            match answers::parse(&request.uri) {
+                Ok(parsed) => {
+                    let answer = answers::dispatch(&self.node, method, &request.headers, &parsed);
+                    let answered = tokio::time::timeout(BEGIN_WITHIN, answer).await;
+                    let late = |_| Err(Problem::unavailable("The answer took too long. Try again in a moment."));
+                    (answers::kind_of(&parsed.target), answered.unwrap_or_else(late))
+                }
+                Err(problem) => ("other", Err(problem)),
+            }
+        };
+        let response = answered.unwrap_or_else(Problem::into_response);
+        self.counters.count(kind, response.status());
+        response
+    }
+}
+
+fn is_own(path: &str) -> bool {
+    let first = path.get(1..).and_then(|p| p.split('/').next()).unwrap_or_default();
+    OWN.contains(&first)
+}
+
+/// `evertape_http_requests_total`, without looking a counter up by its labels for each request.
+#[derive(Default)]
+struct Counters(RwLock<HashMap<(&'static str, StatusCode), metrics::Counter>>);
+
+impl Counters {
+    fn count(&self, kind: &'static str, status: StatusCode) {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counter) = known.get(&(kind, status)) {
+            counter.increment(1);
+            return;
+        }
+        drop(known);
+        let label = status.as_str().to_owned();
+        let counter = metrics::counter!("evertape_http_requests_total", "kind" => kind, "status" => label);
+        counter.increment(1);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert((kind, status), counter);
+    }
+}
