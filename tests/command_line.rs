@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SUBCOMMANDS: &[&str] = &["run", "record", "play", "janitor", "migrate", "check-config"];
+const SUBCOMMANDS: &[&str] = &["run", "record", "play", "janitor", "check", "reindex", "migrate", "check-config"];
 /// Stands in every place where a secret may be written.
 const SECRET: &str = "hunter2";
 

@@ -197,7 +197,7 @@ fn announce(config: &Config, mut address: SocketAddr) {
 
 /// An index that is not up yet is waited for: machines of one installation start in any order. `false` when the
 /// process was told to stop before that.
-async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<bool> {
+pub async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<bool> {
     let until = tokio::time::Instant::now() + INDEX_PATIENCE;
     let migrated = async {
         loop {

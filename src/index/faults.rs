@@ -272,6 +272,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("rows", self.inner.rows(stream, window, after, limit)).await
     }
 
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        self.call("row", self.inner.row(stream, sequence)).await
+    }
+
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
         self.call("mark", self.inner.mark(segments, now)).await
     }

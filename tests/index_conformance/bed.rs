@@ -283,6 +283,9 @@ impl<I: Index> Keeping for Patient<I> {
     ) -> Result<Vec<Row>> {
         patient!(self.0.rows(stream, window, after, limit))
     }
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        patient!(self.0.row(stream, sequence))
+    }
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
         patient!(self.0.mark(segments, now))
     }
