@@ -4,7 +4,7 @@
 //! the same order of calls. Never: a fault nobody asked for.
 
 use super::error::error;
-use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail};
+use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, RecorderBeat, Result, Tail};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
@@ -193,6 +193,14 @@ impl<I: Index + ?Sized> Index for FaultyIndex<I> {
 
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         self.call("publish", self.inner.publish(lease, segment, inits)).await
+    }
+
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.call("fill", self.inner.fill(segment, inits)).await
+    }
+
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        self.call("beat", self.inner.beat(beat)).await
     }
 
     async fn window(

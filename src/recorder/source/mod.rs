@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-mod backoff;
+pub(super) mod backoff;
 pub mod counters;
 mod demux;
 mod fetch;
