@@ -89,7 +89,7 @@ fn write(cut: &CutSegment, sequence: u64, start: UtcUs, shift: Ticks) -> (Vec<u8
             payload: &p.payload,
         })
         .collect();
-    let (object, segment) = cmaf::write_segment(&id, 0, cut.anchor + shift, &inputs).expect("a segment");
+    let (object, segment) = cmaf::write_segment(&id, 0, cut.anchor + shift, cut.new_run, &inputs).expect("a segment");
     let tables = cut.parts.iter().map(|p| p.table.clone()).collect();
     (object, SegmentWithTables { segment, tables })
 }

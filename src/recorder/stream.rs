@@ -392,7 +392,7 @@ fn write_to_spool(
             payload: &p.payload,
         })
         .collect();
-    let (object, segment) = cmaf::write_segment(id, discontinuity, cut.anchor, &inputs)?;
+    let (object, segment) = cmaf::write_segment(id, discontinuity, cut.anchor, cut.new_run, &inputs)?;
     let write = || {
         let mut written: BTreeSet<InitHash> = BTreeSet::new();
         for part in &cut.parts {

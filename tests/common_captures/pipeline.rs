@@ -89,7 +89,8 @@ impl Recording {
                 payload: &p.payload,
             })
             .collect();
-        let (object, row) = cmaf::write_segment(&id, 0, cut.anchor, &inputs).expect("a segment that can be written");
+        let (object, row) =
+            cmaf::write_segment(&id, 0, cut.anchor, cut.new_run, &inputs).expect("a segment that can be written");
         let read = cmaf::read_segment(&row.object, &object).expect("a segment that can be read back");
         assert_eq!(read.segment, row, "the object says something else than the row");
         for (table, part) in read.tables.iter().zip(&cut.parts) {

@@ -2,3 +2,4 @@
 #![allow(dead_code, reason = "no suite uses all of it")]
 
 pub mod s3;
+pub mod ts_check;

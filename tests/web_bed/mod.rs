@@ -274,7 +274,7 @@ async fn fill(store: &CountingStore, index: &dyn Index, from: i64, video_bytes: 
                 payload: &payloads[i],
             })
             .collect();
-        let (object, segment) = cmaf::write_segment(&id, run, decode_start, &parts).unwrap();
+        let (object, segment) = cmaf::write_segment(&id, run, decode_start, in_run == 0, &parts).unwrap();
         store.put(&segment.object, object.into(), "video/mp4").await.unwrap();
         keys.push(segment.object.clone());
         let row = SegmentWithTables { segment, tables: tables.to_vec() };

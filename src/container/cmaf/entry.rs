@@ -12,7 +12,7 @@ use crate::media::track::{AudioParams, TrackParams, VideoParams};
 pub(super) const MAX_ENTRY_BYTES: usize = 65_536;
 
 /// Fixed part of a visual sample entry with its box header (12.1.3).
-const VISUAL_BYTES: usize = 86;
+pub(super) const VISUAL_BYTES: usize = 86;
 /// Fixed part of an audio sample entry with its box header (12.2.3).
 const AUDIO_BYTES: usize = 36;
 
@@ -85,7 +85,7 @@ fn config<'a>(entry: &BoxRef<'a>, fixed: usize, kind: &Kind) -> Result<Option<&'
     Ok(super::boxes::child(children, kind)?.map(|b| b.body))
 }
 
-fn need_config<'a>(entry: &BoxRef<'a>, fixed: usize, kind: &Kind) -> Result<&'a [u8], CmafError> {
+pub(super) fn need_config<'a>(entry: &BoxRef<'a>, fixed: usize, kind: &Kind) -> Result<&'a [u8], CmafError> {
     config(entry, fixed, kind)?.ok_or(CmafError::Damaged("a sample entry without its configuration"))
 }
 
@@ -168,7 +168,7 @@ fn mpeg_video(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
 }
 
 /// `ESDescriptor` of an `esds` box (ISO/IEC 14496-14 5.6): object type and decoder specific info.
-fn decoder_config(esds: &[u8]) -> Result<(u8, &[u8]), CmafError> {
+pub(super) fn decoder_config(esds: &[u8]) -> Result<(u8, &[u8]), CmafError> {
     let mut outer = Cursor(esds);
     outer.u32()?;
     let mut es = Cursor(descriptor(&mut outer, 0x03)?);
@@ -225,15 +225,21 @@ fn audio(codec: Codec, codec_string: String, params: AudioParams) -> Result<Foun
     Ok(Found { codec, codec_string, video: None, audio: Some(params) })
 }
 
-fn mpeg_audio(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
-    let (version, stated) = sound(entry)?;
+/// Body of the `esds` of an `mp4a`.
+pub(super) fn audio_esds<'a>(entry: &BoxRef<'a>) -> Result<&'a [u8], CmafError> {
+    let (version, _) = sound(entry)?;
     // QuickTime's version 1 has 16 bytes more; ISO's version 1 (12.2.3) has not.
-    let esds = match config(entry, AUDIO_BYTES, b"esds") {
-        Ok(Some(esds)) => esds,
-        _ if version == 1 => need_config(entry, AUDIO_BYTES + 16, b"esds")?,
-        Ok(None) => return Err(CmafError::Damaged("a sample entry without its configuration")),
-        Err(error) => return Err(error),
-    };
+    match config(entry, AUDIO_BYTES, b"esds") {
+        Ok(Some(esds)) => Ok(esds),
+        _ if version == 1 => need_config(entry, AUDIO_BYTES + 16, b"esds"),
+        Ok(None) => Err(CmafError::Damaged("a sample entry without its configuration")),
+        Err(error) => Err(error),
+    }
+}
+
+fn mpeg_audio(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
+    let (_, stated) = sound(entry)?;
+    let esds = audio_esds(entry)?;
     let (object_type, specific) = decoder_config(esds)?;
     match object_type {
         0x40 => {
@@ -251,13 +257,13 @@ fn mpeg_audio(entry: &BoxRef<'_>) -> Result<Found, CmafError> {
 }
 
 /// Reads bits, most significant first.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
+pub(super) struct Bits<'a> {
+    pub bytes: &'a [u8],
+    pub at: usize,
 }
 
 impl Bits<'_> {
-    fn get(&mut self, count: usize) -> Result<u32, CmafError> {
+    pub fn get(&mut self, count: usize) -> Result<u32, CmafError> {
         let mut value = 0;
         for _ in 0..count {
             let byte = self.bytes.get(self.at / 8).ok_or(CmafError::Damaged("an audio configuration ends early"))?;
@@ -268,10 +274,12 @@ impl Bits<'_> {
     }
 }
 
+/// Sample rates by `samplingFrequencyIndex` (ISO/IEC 14496-3 table 1.18).
+pub(super) const RATES: [u32; 13] =
+    [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
+
 /// `AudioSpecificConfig` (ISO/IEC 14496-3 1.6.2.1): object type and what is heard.
 fn audio_specific_config(bytes: &[u8], stated: AudioParams) -> Result<(u32, AudioParams), CmafError> {
-    const RATES: [u32; 13] =
-        [96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350];
     let mut bits = Bits { bytes, at: 0 };
     let rate = |bits: &mut Bits<'_>| match bits.get(4)? {
         15 => bits.get(24),

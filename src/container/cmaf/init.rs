@@ -13,7 +13,7 @@ use crate::media::track::TrackParams;
 /// `track_ID` of the one track of our init segments.
 pub(super) const OUR_TRACK: u32 = 1;
 /// Most tracks in one init segment.
-const MAX_TRACKS: usize = 64;
+pub(super) const MAX_TRACKS: usize = 64;
 /// Most sample entries in one track.
 const MAX_ENTRIES: usize = 16;
 /// Most edits that are looked at.
@@ -25,10 +25,14 @@ const MATRIX: [u32; 9] = [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_000
 /// The init segment of a track: `ftyp` (brands `cmfc`, `iso6`; ISO/IEC 23000-19 7.2) and `moov` (8.2.1) with one
 /// track of `track_ID` 1, timescale 90000 and the sample entry as it is. Equal parameters give equal bytes.
 pub fn init_segment(params: &TrackParams) -> Vec<u8> {
-    let mut out = Vec::with_capacity(640 + params.sample_entry.len());
-    put_box(&mut out, b"ftyp", |out| {
-        out.extend_from_slice(b"cmfc\0\0\0\0cmfciso6");
-    });
+    write_init(b"cmfc\0\0\0\0cmfciso6", &[params])
+}
+
+/// `ftyp` with the given body, and `moov` with these tracks, numbered from [`OUR_TRACK`] on.
+pub(super) fn write_init(brands: &[u8], tracks: &[&TrackParams]) -> Vec<u8> {
+    let numbered = || (OUR_TRACK..).zip(tracks);
+    let mut out = Vec::with_capacity(tracks.iter().map(|t| 640 + t.sample_entry.len()).sum());
+    put_box(&mut out, b"ftyp", |out| out.extend_from_slice(brands));
     put_box(&mut out, b"moov", |out| {
         put_full(out, b"mvhd", 0, 0, |out| {
             put_zeros(out, 8); // creation, modification
@@ -39,25 +43,29 @@ pub fn init_segment(params: &TrackParams) -> Vec<u8> {
             put_zeros(out, 10);
             MATRIX.iter().for_each(|&m| put32(out, m));
             put_zeros(out, 24);
-            put32(out, OUR_TRACK + 1);
+            put32(out, OUR_TRACK + tracks.len() as u32);
         });
-        put_box(out, b"trak", |out| put_track(out, params));
+        for (id, params) in numbered() {
+            put_box(out, b"trak", |out| put_track(out, id, params));
+        }
         put_box(out, b"mvex", |out| {
-            put_full(out, b"trex", 0, 0, |out| {
-                put32(out, OUR_TRACK);
-                put32(out, 1); // sample description
-                put_zeros(out, 12); // duration, size, flags
-            });
+            for (id, _) in numbered() {
+                put_full(out, b"trex", 0, 0, |out| {
+                    put32(out, id);
+                    put32(out, 1); // sample description
+                    put_zeros(out, 12); // duration, size, flags
+                });
+            }
         });
     });
     out
 }
 
-fn put_track(out: &mut Vec<u8>, params: &TrackParams) {
+fn put_track(out: &mut Vec<u8>, id: u32, params: &TrackParams) {
     let video = params.kind() == TrackKind::Video;
     put_full(out, b"tkhd", 0, 3, |out| {
         put_zeros(out, 8); // creation, modification
-        put32(out, OUR_TRACK);
+        put32(out, id);
         put_zeros(out, 4 + 4 + 8); // reserved, duration, reserved
         put_zeros(out, 4); // layer, alternate group
         put16(out, if video { 0 } else { 0x0100 }); // volume

@@ -7,10 +7,12 @@
 //! Clauses are those of ISO/IEC 14496-12 where nothing else is named.
 
 mod boxes;
+mod elementary;
 mod entry;
 mod fmp4;
 mod fragment;
 mod init;
+mod muxed;
 mod object;
 
 #[cfg(test)]
@@ -18,10 +20,12 @@ mod testing;
 #[cfg(test)]
 mod tests_ffmpeg;
 
+pub(crate) use elementary::{AdtsFormat, adts_format, annex_b_sets};
 pub use entry::params_from_sample_entry;
 pub use fmp4::Fmp4Reader;
 pub use init::{init_segment, read_init};
-pub use object::{HEADER_UUID, PartInput, payload_of, read_segment, write_segment};
+pub use muxed::{muxed_init, muxed_segment};
+pub use object::{HEADER_UUID, PartInput, begins_run, payload_of, read_segment, write_segment};
 
 /// Why bytes were not read, or not written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

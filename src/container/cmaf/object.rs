@@ -5,7 +5,8 @@
 //! a row from an object whose key names another segment.
 //!
 //! The `uuid` box (11.1) has the type [`HEADER_UUID`] and holds JSON: `version`, `stream`, `run`, `epoch`, `sequence`,
-//! `start`, `duration_us`, `discontinuity`, `anchor`, `tracks` (`track`, `init`). Readers of fragmented MP4 skip it.
+//! `start`, `duration_us`, `discontinuity`, `anchor`, `tracks` (`track`, `init`), and `begins_run` where it is true.
+//! Readers of fragmented MP4 skip it.
 
 use super::CmafError;
 use super::boxes::{Boxes, put_box};
@@ -52,6 +53,8 @@ struct HeaderOut<'a> {
     id: &'a SegmentId,
     discontinuity: u64,
     anchor: Ticks,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    begins_run: bool,
     tracks: Vec<HeaderTrack>,
 }
 
@@ -69,6 +72,12 @@ struct HeaderVersion {
     version: u32,
 }
 
+#[derive(serde::Deserialize)]
+struct HeaderRun {
+    #[serde(default)]
+    begins_run: bool,
+}
+
 #[derive(Clone, Copy, serde::Serialize, serde::Deserialize)]
 struct HeaderTrack {
     track: TrackId,
@@ -76,7 +85,7 @@ struct HeaderTrack {
 }
 
 /// Writes the object of a segment and the row that describes it. `anchor` is the media time of `id.start`;
-/// `parts` come video first, then audio, each by number.
+/// `begins_run` says that it is the first of its run; `parts` come video first, then audio, each by number.
 ///
 /// # Errors
 /// [`CmafError::Unwritable`] says which rule the input breaks: no object key for `id`, no parts or in another order,
@@ -85,6 +94,7 @@ pub fn write_segment(
     id: &SegmentId,
     discontinuity: u64,
     anchor: Ticks,
+    begins_run: bool,
     parts: &[PartInput<'_>],
 ) -> Result<(Vec<u8>, Segment), CmafError> {
     let object = id.object_key().ok_or(CmafError::Unwritable("it starts outside the years 1970 to 9999"))?;
@@ -98,7 +108,7 @@ pub fn write_segment(
     if !well_ordered(&tracks) {
         return Err(CmafError::Unwritable("its parts are none, or not in order"));
     }
-    let header = HeaderOut { version: VERSION, id, discontinuity, anchor, tracks };
+    let header = HeaderOut { version: VERSION, id, discontinuity, anchor, begins_run, tracks };
     let header = serde_json::to_vec(&header).map_err(|_| CmafError::Unwritable("its header cannot be said in JSON"))?;
 
     if parts.iter().map(|p| p.table.samples.len()).sum::<usize>() > MAX_OBJECT_SAMPLES {
@@ -250,9 +260,20 @@ pub fn read_segment(key: &ObjectKey, object: &[u8]) -> Result<SegmentWithTables,
     Ok(SegmentWithTables { segment, tables })
 }
 
+/// Whether the segment is the first of its run, as its object says; objects that do not say it are not. Reads the
+/// header alone, so the front of an object will do.
+pub fn begins_run(object: &[u8]) -> bool {
+    let header = Boxes::children(object).next().and_then(Result::ok).filter(|b| b.kind == *b"uuid");
+    let header = header.and_then(|b| serde_json::from_slice::<HeaderRun>(header_json(b.body)?).ok());
+    header.is_some_and(|h| h.begins_run)
+}
+
+fn header_json(body: &[u8]) -> Option<&[u8]> {
+    body.strip_prefix(&HEADER_UUID).filter(|json| json.len() <= MAX_HEADER_BYTES)
+}
+
 fn read_header(body: &[u8]) -> Result<HeaderIn, CmafError> {
-    let json = body.strip_prefix(&HEADER_UUID).filter(|json| json.len() <= MAX_HEADER_BYTES);
-    let json = json.ok_or(CmafError::Damaged("the header of a segment object"))?;
+    let json = header_json(body).ok_or(CmafError::Damaged("the header of a segment object"))?;
     let damaged = |_| CmafError::Damaged("the header of a segment object");
     let HeaderVersion { version } = serde_json::from_slice(json).map_err(damaged)?;
     if version != VERSION {
@@ -336,7 +357,7 @@ mod tests {
                 payload: &[Bytes::from_static(b"AAAAaaaa")],
             },
         ];
-        let (object, segment) = write_segment(&id(), 2, Ticks(903_600), &parts).unwrap();
+        let (object, segment) = write_segment(&id(), 2, Ticks(903_600), false, &parts).unwrap();
         (object, segment, vec![video, audio])
     }
 
@@ -398,7 +419,7 @@ mod tests {
             table: &table,
             payload: &payload,
         };
-        let write = |parts: &[PartInput<'_>]| write_segment(&id(), 0, Ticks(0), parts).map(|_| ());
+        let write = |parts: &[PartInput<'_>]| write_segment(&id(), 0, Ticks(0), false, parts).map(|_| ());
         assert_eq!(write(&[good]), Ok(()));
         let empty = SampleTable::default();
         let video = PartInput { track: TrackId::video(1), ..good };
@@ -413,7 +434,7 @@ mod tests {
             assert!(matches!(write(bad), Err(CmafError::Unwritable(_))), "{bad:?}");
         }
         let late = SegmentId { duration_us: 0, ..id() };
-        assert!(write_segment(&late, 0, Ticks(0), &[good]).is_err());
+        assert!(write_segment(&late, 0, Ticks(0), false, &[good]).is_err());
         let huge = SampleTable { samples: vec![Sample { size: u32::MAX, ..table.samples[0] }] };
         assert!(write(&[PartInput { table: &huge, ..good }]).is_err());
     }
@@ -447,6 +468,7 @@ mod tests {
             sequence in 0u64..1 << 60,
             start_utc_us in 0i64..253_402_300_000_000_000,
             discontinuity in 0u64..1 << 60,
+            first: bool,
         ) {
             let id = SegmentId { sequence, start: UtcUs(start_utc_us), ..id() };
             let payloads: Vec<[Bytes; 1]> =
@@ -458,7 +480,8 @@ mod tests {
                 table,
                 payload,
             }).collect();
-            let (object, segment) = write_segment(&id, discontinuity, Ticks(anchor), &parts).unwrap();
+            let (object, segment) = write_segment(&id, discontinuity, Ticks(anchor), first, &parts).unwrap();
+            prop_assert_eq!(begins_run(&object), first);
             prop_assert_eq!(object.len(), object.capacity());
             prop_assert_eq!(segment.object_length, object.len() as u64);
             let key = segment.object.clone();

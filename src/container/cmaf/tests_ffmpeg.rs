@@ -137,7 +137,7 @@ fn whole_way(inputs: &[&str], output: &[&str]) -> Vec<TrackParams> {
         start: UtcUs::from_seconds(1_700_000_000),
         duration_us: 2_000_000,
     };
-    let (object, segment) = write_segment(&id, 0, Ticks(BIAS), &parts).unwrap();
+    let (object, segment) = write_segment(&id, 0, Ticks(BIAS), false, &parts).unwrap();
     let read = read_segment(&segment.object, &object).unwrap();
     assert_eq!(read.segment, segment);
 
