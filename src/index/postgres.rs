@@ -130,12 +130,7 @@ impl PostgresIndex {
         Ok(Held { conn, finished: false })
     }
 
-    async fn commit(
-        &self,
-        writer: Writer<'_>,
-        segment: &SegmentWithTables,
-        inits: &[InitInfo],
-    ) -> Result<Published> {
+    async fn commit(&self, writer: Writer<'_>, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         let new = NewRow::of(segment)?;
         let inits = row::init_columns(inits)?;
         within(OPERATION_TIMEOUT, "publishing a segment", async {

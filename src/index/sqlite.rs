@@ -101,12 +101,7 @@ impl SqliteIndex {
         self.writer.begin_with(BEGIN).await.map_err(during(doing))
     }
 
-    async fn commit(
-        &self,
-        writer: Writer<'_>,
-        segment: &SegmentWithTables,
-        inits: &[InitInfo],
-    ) -> Result<Published> {
+    async fn commit(&self, writer: Writer<'_>, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         let new = NewRow::of(segment)?;
         let inits = row::init_columns(inits)?;
         within(OPERATION_TIMEOUT, "publishing a segment", async {

@@ -34,7 +34,7 @@ pub fn encode(id: &SegmentId, discontinuity: u64, cut: &CutSegment) -> anyhow::R
             payload: &p.payload,
         })
         .collect();
-    Ok(cmaf::write_segment(id, discontinuity, cut.anchor, &inputs)?)
+    Ok(cmaf::write_segment(id, discontinuity, cut.anchor, cut.new_run, &inputs)?)
 }
 
 /// Writes an object and the init segments it needs, with `put`. Out of file descriptors or of space for a moment is

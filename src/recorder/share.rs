@@ -51,15 +51,17 @@ pub struct Share {
     pub take: bool,
     /// Hand it to a recorder whose own it is.
     pub hand_over: bool,
-    /// Have its last minutes ready: it is this one's own, or this one is next in line for it.
+    /// Have its last minutes ready, if it has a standby: this one is next in line for it.
     pub ready: bool,
+    /// Have its last minutes ready: its holder will hand it over.
+    pub coming: bool,
 }
 
 /// The share of recorder `me` in `stream`, of which it is the holder or not. Without knowledge of the others (`peers`
 /// does not hold `me`) it takes what it can get.
 pub fn share(stream: &StreamName, me: &str, holds: bool, peers: &[Peer]) -> Share {
     let Some(own) = peers.iter().find(|p| p.recorder == me) else {
-        return Share { take: true, hand_over: false, ready: true };
+        return Share { take: true, hand_over: false, ready: true, coming: false };
     };
     let order = ranked(stream, peers);
     let first = order.first().is_some_and(|p| p.recorder == me);
@@ -71,6 +73,7 @@ pub fn share(stream: &StreamName, me: &str, holds: bool, peers: &[Peer]) -> Shar
         hand_over: holds && better.is_some(),
         // Of the first two, one holds it in most cases; then the other is next.
         ready: first || place <= 1,
+        coming: !holds && first && own.has_room(),
     }
 }
 

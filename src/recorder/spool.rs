@@ -9,7 +9,8 @@
 use super::registry::{Kind, Registry};
 use crate::crash_points::reached;
 use crate::media::segment::SegmentId;
-use crate::media::{InitHash, StreamName};
+use crate::media::{InitHash, RunId, StreamName};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -282,13 +283,22 @@ impl StreamSpool {
         Ok(ids)
     }
 
-    /// The shadows, by their time.
+    /// The shadows in the order in which they were recorded: by time, and where the runs of a source that states the
+    /// same time again overlap, run by run.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn shadows(&self) -> io::Result<Vec<SegmentId>> {
         let mut ids = self.entries(&self.folder.join(SHADOW))?;
         ids.sort_by_key(|id| (id.start, id.sequence));
+        let mut seen: BTreeSet<RunId> = BTreeSet::new();
+        let mut last = None;
+        // A run that comes again after another one.
+        let mixed = ids.iter().any(|id| last.replace(id.run) != Some(id.run) && !seen.insert(id.run));
+        if mixed {
+            // Runs are named by the time at which they began.
+            ids.sort_by_key(|id| (id.run, id.start, id.sequence));
+        }
         Ok(ids)
     }
 
@@ -425,7 +435,7 @@ fn holder_id(root: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{RunId, UtcUs};
+    use crate::media::UtcUs;
 
     fn id(stream: &StreamName, sequence: u64) -> SegmentId {
         SegmentId {

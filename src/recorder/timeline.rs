@@ -13,7 +13,7 @@
 use super::segmenter::{CutPart, CutSegment};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentWithTables};
 use crate::media::wallclock::MAX_SLEW_US_PER_SECOND;
-use crate::media::{InitHash, RunId, SampleTable, Segment, Ticks, TrackId, UtcUs};
+use crate::media::{InitHash, ObjectKey, RunId, SampleTable, Segment, Ticks, TrackId, UtcUs};
 use std::collections::HashMap;
 use std::hash::Hasher;
 
@@ -21,7 +21,7 @@ use std::hash::Hasher;
 const WRAP: i64 = 1 << 33;
 /// Two recorders of one source agree on the wall time of a picture at least so far; more is another clock that only
 /// happens to show the same media times.
-const SAME_CLOCK_US: i64 = 10_000_000;
+const SAME_CLOCK_US: i64 = 5_000_000;
 /// A difference in wall time that is kept and slewed away; a larger one is a discontinuity.
 pub const MOST_BIAS_US: i64 = 500_000;
 /// A cut this near to where the committed timeline ends is where it ends: rounding and slew.
@@ -61,10 +61,14 @@ pub struct Joint {
     pub tracks: Vec<JointTrack>,
     /// The track that segments are cut by.
     pub lead: TrackId,
+    /// Object of the last segment.
+    pub object: ObjectKey,
     /// Hashes of the last segment's pictures, in the order of its samples; empty when they are not known.
     pub lead_hashes: Vec<u64>,
     /// What has to be added to the others' media times, when the content has told.
     pub content_shift: Option<Ticks>,
+    /// What comes is of the very run, cut by one segmenter: its media times are those of what is committed.
+    pub own_run: bool,
 }
 
 impl Joint {
@@ -91,8 +95,10 @@ impl Joint {
             end_media: media_end(segment),
             lead: segment.lead()?.track,
             tracks,
+            object: segment.object.clone(),
             lead_hashes: Vec::new(),
             content_shift: None,
+            own_run: false,
         })
     }
 
@@ -138,9 +144,18 @@ impl Joint {
         let (Some(own), Some(part)) = (self.track(self.lead), cut.parts.iter().find(|p| p.track == self.lead)) else {
             return Relation::Elsewhere;
         };
-        let shift = self.content_shift.unwrap_or_else(|| nearest_wrap(own.last() - part.decode_start));
+        let shift = match self.content_shift {
+            _ if self.own_run => Ticks(0),
+            Some(shift) => shift,
+            None => nearest_wrap(own.last() - part.decode_start),
+        };
         let bias_us = self.utc_of(cut.anchor + shift).since(cut.start);
-        if self.content_shift.is_none() && bias_us.abs() > SAME_CLOCK_US {
+        // A source that was started anew shows the media times it began with.
+        let agrees = |most_us| bias_us.abs() <= most_us;
+        if self.content_shift.is_none()
+            && !self.own_run
+            && !(agrees(MOST_BIAS_US) || agrees(SAME_CLOCK_US) && self.is_same_media(cut, shift))
+        {
             return Relation::Elsewhere;
         }
         let first = part.decode_start + shift;
@@ -261,6 +276,12 @@ impl Timeline {
         self.joint.as_mut()
     }
 
+    /// What comes does not go on from what is committed.
+    pub fn forget_joint(&mut self) {
+        self.joint = None;
+        self.held.clear();
+    }
+
     /// How `cut` lies to the joint: whether its media times say nothing.
     pub fn is_elsewhere(&self, cut: &CutSegment) -> bool {
         self.joint.as_ref().is_some_and(|j| matches!(j.relate(cut), Relation::Elsewhere))
@@ -312,7 +333,7 @@ impl Timeline {
 
     fn join(&mut self, joint: Joint, mut cut: CutSegment, shift: Ticks, bias_us: i64) -> Placed {
         let same_media = joint.is_same_media(&cut, shift);
-        let continues = same_media && bias_us.abs() < MOST_BIAS_US;
+        let continues = joint.own_run || (same_media && bias_us.abs() < MOST_BIAS_US);
         let mut lead_from = None;
         if let Some(lead) = cut.parts.iter_mut().find(|p| p.track == joint.lead) {
             let last = joint.track(joint.lead).map_or(joint.end_media, JointTrack::last);
@@ -446,6 +467,74 @@ pub fn end_at(mut cut: CutSegment, next: &Segment) -> Option<CutSegment> {
     }
     cut.duration_us = cut.duration_us.min(room_us);
     Some(cut)
+}
+
+/// One segment of several that follow each other; up to where parameters change. `None` of none.
+pub fn concatenate(cuts: Vec<CutSegment>) -> Option<CutSegment> {
+    let mut cuts = cuts.into_iter();
+    let mut whole = cuts.next()?;
+    for cut in cuts {
+        let changes =
+            |p: &CutPart| whole.parts.iter().any(|w| w.track == p.track && w.init.info.hash != p.init.info.hash);
+        let end = cut.start.plus_us(cut.duration_us);
+        if cut.parts.iter().any(changes) || end.since(whole.start) > 2 * LONGEST_SEGMENT_US {
+            break;
+        }
+        whole.duration_us = end.since(whole.start);
+        for part in cut.parts {
+            match whole.parts.iter_mut().find(|w| w.track == part.track) {
+                Some(own) => append(own, part),
+                None => whole.parts.push(part),
+            }
+        }
+    }
+    whole.parts.sort_by_key(|p| p.track);
+    Some(whole)
+}
+
+/// Divides a segment into at most `count` of about the same length, at sync samples of the lead.
+pub fn divide(cut: CutSegment, count: usize) -> Vec<CutSegment> {
+    let mut pieces = Vec::new();
+    let mut rest = cut;
+    for left in (2..=count).rev() {
+        let share_us = rest.duration_us / left as i64;
+        let wanted = rest.anchor + Ticks::from_us(share_us);
+        let Some(lead) = rest.parts.first() else { break };
+        let syncs = times(lead.decode_start, &lead.table).zip(&lead.table.samples).skip(1).filter(|(_, s)| s.sync);
+        let pts = syncs.map(|(dts, s)| dts + Ticks(s.composition_offset.into()));
+        let Some(at) = pts.min_by_key(|pts| (*pts - wanted).0.abs()) else { break };
+        let after_us = (at - rest.anchor).to_us();
+        if after_us <= 0 || after_us >= rest.duration_us {
+            break;
+        }
+        let mut head = Vec::new();
+        for (n, part) in rest.parts.iter_mut().enumerate() {
+            let count = before(part, |_, pts, sync| if n == 0 { sync && pts == at } else { pts >= at });
+            let mut first = CutPart {
+                track: part.track,
+                init: part.init.clone(),
+                decode_start: part.decode_start,
+                table: part.table.clone(),
+                payload: part.payload.clone(),
+            };
+            keep(&mut first, count);
+            skip(part, count);
+            head.push(first);
+        }
+        head.retain(|p| !p.table.samples.is_empty());
+        rest.parts.retain(|p| !p.table.samples.is_empty());
+        pieces.push(CutSegment { parts: head, duration_us: after_us, ..rest });
+        rest = CutSegment {
+            new_run: false,
+            discontinuity: false,
+            start: pieces.last().map_or(rest.start, |p| p.start.plus_us(p.duration_us)),
+            duration_us: rest.duration_us - after_us,
+            anchor: at,
+            parts: rest.parts,
+        };
+    }
+    pieces.push(rest);
+    pieces
 }
 
 #[cfg(test)]
