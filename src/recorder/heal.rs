@@ -107,7 +107,10 @@ async fn try_tend(
             open.push((gap, more_to_come));
             continue;
         }
-        match fill(shared, spool, &rows, &gap, &inside).await {
+        let filled = fill(shared, spool, &rows, &gap, &inside).await;
+        tracing::debug!(stream = %recorded.name, free_numbers = gap.free_numbers(), start_utc_us = gap.range().start.0,
+            gap_us = gap.range().duration_us(), shadows = inside.len(), ?filled, "a gap between two segments");
+        match filled {
             Ok(0) => open.push((gap, false)),
             Ok(filled) => done.filled += filled,
             Err(error) => {

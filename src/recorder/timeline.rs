@@ -170,12 +170,14 @@ impl Joint {
         }
     }
 
-    /// Whether the samples that both have are as long as each other: the same encoder's.
+    /// Whether the samples that both have are as long as each other: the same encoder's. The very last one may have
+    /// been cut short by whatever ended the recording.
     fn is_same_media(&self, cut: &CutSegment, shift: Ticks) -> bool {
         let (Some(own), Some(part)) = (self.track(self.lead), cut.parts.iter().find(|p| p.track == self.lead)) else {
             return false;
         };
-        let sizes: HashMap<Ticks, u32> = own.samples.iter().copied().collect();
+        let whole = own.samples.split_last().map_or(&[][..], |(_, whole)| whole);
+        let sizes: HashMap<Ticks, u32> = whole.iter().copied().collect();
         times(part.decode_start + shift, &part.table)
             .zip(&part.table.samples)
             .all(|(dts, sample)| sizes.get(&dts).is_none_or(|size| *size == sample.size))

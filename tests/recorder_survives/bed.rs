@@ -19,6 +19,8 @@ pub struct With {
     pub crash_at: Option<String>,
     /// Address of the index, where it is not the bed's own.
     pub index: Option<String>,
+    /// Address of the source, where it is not the bed's own.
+    pub source: Option<String>,
     /// More configuration, of `[recorder]`.
     pub settings: String,
 }
@@ -27,6 +29,7 @@ pub struct With {
 pub struct Bed {
     pub dir: tempfile::TempDir,
     pub live: Live,
+    pub began: Instant,
     pub clip: Arc<Clip>,
     pub index: Arc<dyn Index>,
     pub store: Arc<dyn ObjectStore>,
@@ -98,6 +101,17 @@ impl Ledger {
     }
 }
 
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["a", "b"] {
+                let said = std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+                eprintln!("--- {name} ---\n{said}");
+            }
+        }
+    }
+}
+
 impl Bed {
     pub async fn sqlite(clip: &Arc<Clip>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -118,8 +132,9 @@ impl Bed {
         index.migrate().await.expect("a schema");
         let objects = format!("file:{}/objects", dir.path().display());
         let store = store::open(&objects, store::S3Options::default()).expect("a store");
-        let live = Live::start(clip.clone()).await;
-        Self { dir, live, clip: clip.clone(), index, store, index_url: url, standby: false, _database: database }
+        let began = Instant::now();
+        let live = Live::start(clip.clone(), began).await;
+        Self { dir, live, began, clip: clip.clone(), index, store, index_url: url, standby: false, _database: database }
     }
 
     /// Starts `evertape record` on the spool `name`.
@@ -133,7 +148,7 @@ impl Bed {
             dir.join("objects").display(),
             dir.join(name).display(),
             with.settings,
-            self.live.url,
+            with.source.as_ref().unwrap_or(&self.live.url),
             self.standby,
         );
         std::fs::write(&config, text).expect("a configuration");
@@ -141,7 +156,7 @@ impl Bed {
         let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_evertape"));
         command.args(["record", "--log-format", "text", "--config"]).arg(config);
-        command.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info");
+        command.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info,evertape::recorder=debug");
         if let Some(name) = &with.crash_at {
             command.env("EVERTAPE_CRASH_AT", name);
         }

@@ -5,5 +5,6 @@
 mod bed;
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod proxy;
 mod source;
 mod standby;

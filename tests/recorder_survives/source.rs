@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+/// So that the end of a connection is a break, not an end.
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nContent-Length: 1000000000000\r\nConnection: close\r\n\r\n";
 /// Seconds of the clip.
 const SECONDS: u64 = 90;
 
@@ -60,11 +62,10 @@ pub struct Live {
 }
 
 impl Live {
-    /// Begins to send; the clip's beginning is now, for everybody who connects.
-    pub async fn start(clip: Arc<Clip>) -> Self {
+    /// Begins to send; the clip's beginning is at `began`, for everybody who connects.
+    pub async fn start(clip: Arc<Clip>, began: Instant) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}/live.ts", listener.local_addr().expect("an address"));
-        let began = Instant::now();
         let paused = Arc::new(AtomicBool::new(false));
         let cut = paused.clone();
         let task = tokio::spawn(async move {
@@ -94,7 +95,7 @@ async fn serve(mut client: TcpStream, clip: Arc<Clip>, began: Instant, cut: Arc<
     if cut.load(Ordering::Relaxed) {
         return None;
     }
-    client.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n").await.ok()?;
+    client.write_all(HEAD).await.ok()?;
     let per_second = clip.bytes.len() as u64 / SECONDS;
     let due = || {
         let at = began.elapsed().as_millis() as u64 * per_second / 1000;
