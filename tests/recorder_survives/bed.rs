@@ -4,6 +4,7 @@ use crate::postgres::{TestDatabase, postgres};
 use crate::source::{Clip, Live};
 use evertape::container::cmaf;
 use evertape::index::{self, Index};
+use evertape::recorder::share::{self, Peer};
 use evertape::media::{Segment, StreamName, TrackKind, UtcRange, UtcUs};
 use evertape::store::{self, ObjectStore};
 use std::path::PathBuf;
@@ -132,6 +133,16 @@ impl Bed {
         index.migrate().await.expect("a schema");
         let objects = format!("file:{}/objects", dir.path().display());
         let store = store::open(&objects, store::S3Options::default()).expect("a store");
+        // The stream is a's own, or it would be handed over in the middle of a scenario.
+        let mut holders = ["a", "b"].map(|name| name.repeat(32));
+        let peers = holders.each_ref().map(|h| Peer { recorder: h.clone(), capacity: None, held: 0, settled: true });
+        if share::ranked(&stream(), &peers)[0].recorder != holders[0] {
+            holders.reverse();
+        }
+        for (name, holder) in ["a", "b"].into_iter().zip(&holders) {
+            std::fs::create_dir(dir.path().join(name)).expect("a folder");
+            std::fs::write(dir.path().join(name).join("holder"), holder).expect("a name");
+        }
         let began = Instant::now();
         let live = Live::start(clip.clone(), began).await;
         Self { dir, live, began, clip: clip.clone(), index, store, index_url: url, standby: false, _database: database }

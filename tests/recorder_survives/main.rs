@@ -5,6 +5,7 @@
 mod bed;
 #[path = "../support/postgres.rs"]
 mod postgres;
+mod crash;
 mod proxy;
 mod source;
 mod standby;
