@@ -8,6 +8,15 @@ use super::time::{Ticks, UtcUs};
 /// A difference larger than this between media clock and wall clock is a jump: a new run begins.
 pub const JUMP_US: i64 = 10_000_000;
 
+/// The archive's wall time is to be no further from the truth than this: a larger error that stays is a jump.
+pub const WALL_ERROR_US: i64 = 500_000;
+
+/// A statement in whole seconds is this far off by itself.
+const COARSE_ERROR_US: i64 = 1_000_000;
+
+/// Observations in a row that show an error which is no accident.
+const PERSISTENT: usize = 5;
+
 /// Fastest correction: microseconds of wall time per second of media (500 ppm).
 pub const MAX_SLEW_US_PER_SECOND: i64 = 500;
 
@@ -42,12 +51,14 @@ pub struct WallClock {
     /// Latest offsets (wall minus mapped wall) in microseconds.
     errors: Vec<i64>,
     slew_us: i64,
+    /// All that was stated were whole seconds.
+    is_coarse: bool,
 }
 
 impl WallClock {
     /// A clock by which `media` is `utc`.
     pub fn new(media: Ticks, utc: UtcUs, source: WallSource) -> Self {
-        Self { anchor_media: media, anchor_utc: utc, source, errors: Vec::new(), slew_us: 0 }
+        Self { anchor_media: media, anchor_utc: utc, source, errors: Vec::new(), slew_us: 0, is_coarse: true }
     }
 
     /// Wall time of `media` as mapped now, without correction.
@@ -62,6 +73,7 @@ impl WallClock {
             (WallSource::Stated, WallSource::Arrival) => return Observed::Steady,
             (WallSource::Arrival, WallSource::Stated) => {
                 self.source = source;
+                self.is_coarse = true;
                 self.errors.clear();
             }
             _ => {}
@@ -79,6 +91,10 @@ impl WallClock {
             self.errors.remove(0);
         }
         self.errors.push(error);
+        self.is_coarse &= utc.0 % 1_000_000 == 0;
+        if let Some(stays_us) = self.persistent_error() {
+            return Observed::Jump(stays_us);
+        }
         let full = self.errors.len() == WINDOW;
         self.slew_us = match source {
             WallSource::Stated => median(&self.errors),
@@ -87,6 +103,38 @@ impl WallClock {
             WallSource::Arrival => 0,
         };
         Observed::Steady
+    }
+
+    /// An error beyond what is allowed that does not go away by itself.
+    fn persistent_error(&self) -> Option<i64> {
+        let newest = self.errors.get(self.errors.len().checked_sub(PERSISTENT)?..)?;
+        let least = newest.iter().copied().min_by_key(|e| e.abs())?;
+        match self.source {
+            WallSource::Stated => {
+                let most_us = if self.is_coarse { COARSE_ERROR_US } else { WALL_ERROR_US };
+                (least.abs() > most_us && newest.iter().all(|e| e.signum() == least.signum())).then_some(least)
+            }
+            // Nothing arrives before its time.
+            WallSource::Arrival if newest.iter().all(|e| *e < -WALL_ERROR_US) => Some(least),
+            // The least delayed of a full window is late, too: the media clock has lost time.
+            WallSource::Arrival if self.errors.len() == WINDOW => {
+                self.errors.iter().copied().min().filter(|e| *e > WALL_ERROR_US)
+            }
+            WallSource::Arrival => None,
+        }
+    }
+
+    /// Whether nothing but the time of arrival is known.
+    pub fn is_by_arrival(&self) -> bool {
+        self.source == WallSource::Arrival
+    }
+
+    /// Moves the whole mapping.
+    pub fn shift(&mut self, us: i64) {
+        self.anchor_utc = self.anchor_utc.plus_us(us);
+        for error in &mut self.errors {
+            *error -= us;
+        }
     }
 
     /// Wall time of a cut at `media`, which becomes the new anchor. Not before the last cut.
@@ -101,6 +149,44 @@ impl WallClock {
         self.anchor_utc = self.anchor_utc.plus_us(elapsed_us + correction);
         self.anchor_media = media;
         self.anchor_utc
+    }
+}
+
+/// Longest that a step of the system's clock is taken for a passing error, in microseconds.
+const BELIEVE_STEP_AFTER_US: i64 = 60_000_000;
+/// A difference that is slewed, as drift is.
+const NO_STEP_US: i64 = 250_000;
+
+/// The time of arrival: the system's wall clock without its steps. It goes on by the monotonic clock, follows the wall
+/// clock by at most 500 ppm, and believes a step once it has lasted a minute. Never: reads a clock.
+#[derive(Debug, Clone)]
+pub struct ArrivalClock {
+    utc: UtcUs,
+    steady_us: i64,
+    off_since_us: Option<i64>,
+}
+
+impl ArrivalClock {
+    /// A clock that agrees with `system` at the monotonic time `steady_us`.
+    pub fn new(steady_us: i64, system: UtcUs) -> Self {
+        Self { utc: system, steady_us, off_since_us: None }
+    }
+
+    /// The time at `steady_us`, when the system's wall clock says `system`.
+    pub fn read(&mut self, steady_us: i64, system: UtcUs) -> UtcUs {
+        let elapsed_us = (steady_us - self.steady_us).max(0);
+        self.steady_us = self.steady_us.max(steady_us);
+        self.utc = self.utc.plus_us(elapsed_us);
+        let off_us = system.since(self.utc);
+        if off_us.abs() <= NO_STEP_US {
+            self.off_since_us = None;
+            let most = elapsed_us.saturating_mul(MAX_SLEW_US_PER_SECOND) / 1_000_000;
+            self.utc = self.utc.plus_us(off_us.clamp(-most, most));
+        } else if self.steady_us - *self.off_since_us.get_or_insert(self.steady_us) >= BELIEVE_STEP_AFTER_US {
+            self.off_since_us = None;
+            self.utc = system;
+        }
+        self.utc
     }
 }
 

@@ -425,7 +425,7 @@ impl StreamRecorder {
             return;
         };
         let mut out = Vec::new();
-        ingest.segmenter.push(events, arrival, clock::now(), &mut out);
+        ingest.segmenter.push(events, arrival, clock::arrival(), &mut out);
         for output in out {
             self.take(output).await;
         }

@@ -4,8 +4,8 @@ use crate::postgres::{TestDatabase, postgres};
 use crate::source::{Clip, Live};
 use evertape::container::cmaf;
 use evertape::index::{self, Index};
-use evertape::recorder::share::{self, Peer};
 use evertape::media::{Segment, StreamName, TrackKind, UtcRange, UtcUs};
+use evertape::recorder::share::{self, Peer};
 use evertape::store::{self, ObjectStore};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -171,7 +171,8 @@ impl Bed {
         if let Some(name) = &with.crash_at {
             command.env("EVERTAPE_CRASH_AT", name);
         }
-        let child = command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file).kill_on_drop(true);
+        let child =
+            command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file).kill_on_drop(true);
         Process { child: child.spawn().expect("evertape starts"), log }
     }
 
@@ -221,7 +222,12 @@ impl Bed {
                     for part in &segment.tracks {
                         let end = before.part(part.track).map(|p| p.decode_end());
                         let seam = end.map_or(0, |end| (part.decode_start - end).0);
-                        assert!(seam.abs() <= 3600, "a seam of {seam} ticks in {} before {}", part.track, segment.id.sequence);
+                        assert!(
+                            seam.abs() <= 3600,
+                            "a seam of {seam} ticks in {} before {}",
+                            part.track,
+                            segment.id.sequence
+                        );
                     }
                 }
             }

@@ -56,7 +56,12 @@ fn print(title: &str, lines: &[Line]) {
     for Line { step, ledger } in lines {
         let pictures = ledger.pictures.1 + 1 - ledger.pictures.0;
         let gaps = ledger.gaps[0].len();
-        println!("{step:<28} {pictures:>8} {:>6} {:>6} {gaps:>5} {:>5}", ledger.gaps[0].iter().sum::<usize>(), ledger.twice, ledger.runs);
+        println!(
+            "{step:<28} {pictures:>8} {:>6} {:>6} {gaps:>5} {:>5}",
+            ledger.gaps[0].iter().sum::<usize>(),
+            ledger.twice,
+            ledger.runs
+        );
     }
 }
 

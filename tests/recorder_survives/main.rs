@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, dead_code)]
 
 mod bed;
+mod crash;
 #[path = "../support/postgres.rs"]
 mod postgres;
-mod crash;
 mod proxy;
 mod source;
 mod standby;
