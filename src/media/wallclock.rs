@@ -242,6 +242,105 @@ mod tests {
         );
     }
 
+    /// A day of a source whose clock is 200 ppm off, seen through jitter: by arrival, and by statements.
+    #[test]
+    fn a_day_of_drift_stays_within_half_a_second() {
+        for (ppm, source) in [
+            (200, WallSource::Arrival),
+            (-200, WallSource::Arrival),
+            (200, WallSource::Stated),
+            (-200, WallSource::Stated),
+        ] {
+            let mut clock = WallClock::new(Ticks(0), UtcUs(0), source);
+            let mut noise = 12345_u64;
+            let mut last = UtcUs(-1);
+            for n in 1..86_400_i64 {
+                let media = Ticks(n * 90_000);
+                let truth = n * 1_000_000 + n * ppm;
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let jitter = (noise >> 40) as i64 % 200_000;
+                let seen = truth + if source == WallSource::Arrival { jitter } else { jitter - 100_000 };
+                assert_eq!(clock.observe(media, UtcUs(seen), source), Observed::Steady, "{ppm} {source:?} after {n} s");
+                if n % 6 == 0 {
+                    let cut = clock.cut(media);
+                    assert!(
+                        cut > last && (cut.0 - truth).abs() < WALL_ERROR_US,
+                        "{ppm} {source:?}: {} us off after {n} s",
+                        cut.0 - truth
+                    );
+                    last = cut;
+                }
+            }
+        }
+    }
+
+    /// A media clock that runs ahead, or loses time, by more than half a second is noticed; bursts are not.
+    #[test]
+    fn errors_that_stay_are_jumps() {
+        for (error, source, within) in [
+            (-800_000, WallSource::Arrival, 5),
+            (800_000, WallSource::Arrival, 16),
+            (-800_000, WallSource::Stated, 5),
+            (800_123, WallSource::Stated, 5),
+        ] {
+            let mut clock = WallClock::new(Ticks(0), UtcUs(0), source);
+            let at = |n: i64, error: i64| (Ticks(n * 90_000), UtcUs(n * 1_000_000 + error + 7));
+            for n in 1..40 {
+                let (media, utc) = at(n, 0);
+                assert_eq!(clock.observe(media, utc, source), Observed::Steady);
+            }
+            let jumped = (40..60).position(|n| {
+                let (media, utc) = at(n, error);
+                clock.observe(media, utc, source) != Observed::Steady
+            });
+            assert_eq!(jumped, Some(within - 1), "{error} {source:?}");
+        }
+    }
+
+    /// Whole seconds are off by up to one by themselves.
+    #[test]
+    fn statements_in_whole_seconds_are_no_jumps() {
+        let mut clock = WallClock::new(Ticks(0), UtcUs(0), WallSource::Stated);
+        for n in 0..600_i64 {
+            let truth = 999_000 + n * 2_300_000;
+            let media = Ticks(n * 207_000);
+            let stated = UtcUs(truth / 1_000_000 * 1_000_000);
+            assert_eq!(clock.observe(media, stated, WallSource::Stated), Observed::Steady, "after {n}");
+            clock.cut(media);
+        }
+    }
+
+    #[test]
+    fn steps_of_the_systems_clock_are_waited_out() {
+        let second = |n: i64| n * 1_000_000;
+        let mut clock = ArrivalClock::new(0, UtcUs(0));
+        let mut last = UtcUs(-1);
+        let mut read = |clock: &mut ArrivalClock, n: i64, system_off: i64| {
+            let now = clock.read(second(n), UtcUs(second(n) + system_off));
+            assert!(now >= last || system_off < 0, "it runs backwards");
+            last = now;
+            now.0 - second(n)
+        };
+        // Half a minute of a wrong clock moves nothing.
+        for n in 1..100 {
+            let off = if (30..60).contains(&n) { -3_600_000_000 } else { 0 };
+            assert_eq!(read(&mut clock, n, off), 0);
+        }
+        // Drift is followed.
+        for n in 100..1100 {
+            read(&mut clock, n, (n - 100) * 200);
+        }
+        assert!((read(&mut clock, 1100, 200_000) - 200_000).abs() < 1000);
+        // A step that lasts is believed after a minute.
+        for n in 1101..1160 {
+            assert!((read(&mut clock, n, 7_200_000) - 200_000).abs() < 1000);
+        }
+        for n in 1160..1170 {
+            read(&mut clock, n, 7_200_000);
+        }
+        assert_eq!(read(&mut clock, 1170, 7_200_000), 7_200_000);
+    }
+
     proptest! {
         #[test]
         fn wall_time_never_runs_backwards(errors in proptest::collection::vec(-9_000_000i64..9_000_000, 1..60)) {

@@ -490,4 +490,53 @@ mod tests {
         stream.remove(&id(&name, 1)).unwrap();
         stream.put_segment(&id(&name, 3), &[0; 100]).unwrap();
     }
+
+    fn at(stream: &StreamName, sequence: u64, seconds: i64) -> SegmentId {
+        SegmentId { start: UtcUs::from_seconds(1_409_148_900 + seconds), ..id(stream, sequence) }
+    }
+
+    #[test]
+    fn a_full_spool_drops_the_oldest_of_all_streams_but_not_what_is_being_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let (x, y) = (StreamName::parse("x").unwrap(), StreamName::parse("y").unwrap());
+        let spool = Spool::open_with(dir.path(), 350, WhenFull::DropOldest).unwrap();
+        let (of_x, of_y) = (spool.stream(&x).unwrap(), spool.stream(&y).unwrap());
+        for n in 0..3 {
+            of_x.put_segment(&at(&x, n, n as i64 * 6), &[0; 100]).unwrap();
+        }
+        assert!(of_x.hold(&at(&x, 0, 0)));
+        assert!(!spool.is_full());
+        of_y.put_segment(&at(&y, 0, 100), &[0; 100]).unwrap();
+        assert!(spool.is_full());
+        assert_eq!(of_x.pending().unwrap(), [at(&x, 0, 0), at(&x, 2, 12)], "the one that is held stays");
+        assert!(!of_x.hold(&at(&x, 1, 6)), "it is known to be gone");
+        assert_eq!(spool.used_bytes(), 300);
+        of_x.remove(&at(&x, 0, 0)).unwrap();
+        of_x.remove(&at(&x, 2, 12)).unwrap();
+        of_y.put_segment(&at(&y, 1, 106), &[0; 100]).unwrap();
+        assert!(!spool.is_full());
+    }
+
+    #[test]
+    fn spare_shadows_go_first_and_shadows_survive_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let x = StreamName::parse("x").unwrap();
+        {
+            let spool = Spool::open(dir.path(), 350).unwrap();
+            let of_x = spool.stream(&x).unwrap();
+            of_x.put_segment(&at(&x, 4, 0), &[4; 100]).unwrap();
+            of_x.put_shadow(&at(&x, 5, 6), &[5; 100]).unwrap();
+            of_x.put_segment(&at(&x, 6, 12), &[6; 100]).unwrap();
+            of_x.demote(&at(&x, 6, 12)).unwrap();
+            assert!(of_x.put_segment(&at(&x, 7, 18), &[7; 100]).is_err(), "nothing is spare");
+        }
+        let spool = Spool::open(dir.path(), 350).unwrap();
+        let of_x = spool.stream(&x).unwrap();
+        assert_eq!(of_x.shadows().unwrap(), [at(&x, 5, 6), at(&x, 6, 12)]);
+        assert_eq!(of_x.shadow(&at(&x, 6, 12)).unwrap(), [6; 100]);
+        of_x.set_spare(true);
+        of_x.put_segment(&at(&x, 7, 18), &[7; 100]).unwrap();
+        assert_eq!(of_x.shadows().unwrap(), [at(&x, 6, 12)]);
+        assert_eq!(of_x.pending().unwrap().len(), 2);
+    }
 }

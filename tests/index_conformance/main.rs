@@ -11,6 +11,7 @@ mod only;
 mod postgres;
 mod publishing;
 mod reading;
+mod sharing;
 
 macro_rules! conformance {
     ($($group:ident::$case:ident,)*) => {
@@ -54,5 +55,9 @@ conformance! {
     deletion::marking_goes_oldest_first,
     deletion::only_marked_segments_are_deleted_and_after_their_grace,
     deletion::a_replacement_is_not_deleted_in_the_place_of_the_old,
+    sharing::free_numbers_are_filled_by_anybody,
+    sharing::a_fill_changes_nothing_that_is_there,
+    sharing::two_that_fill_one_number_leave_one,
+    sharing::signs_of_life_are_seen_by_all,
     model::random_operations_agree_with_a_naive_model,
 }
