@@ -74,13 +74,7 @@ async fn serve(bed: &Bed, index: Arc<dyn Index>) -> String {
     let address = listener.local_addr().unwrap();
     let options = PlaybackOptions {
         max_window: Duration::from_secs(400 * 86_400),
-        media_base_url: None,
-        segment_seconds: 6,
-        jpeg: None,
-        plain_hls: HashMap::new(),
-        row_cache_bytes: 64 << 20,
-        media_cache_bytes: 64 << 20,
-        metrics: PrometheusBuilder::new().build_recorder().handle(),
+        ..PlaybackOptions::new(PrometheusBuilder::new().build_recorder().handle())
     };
     tokio::spawn(web::serve(listener, bed.store.clone(), index, options, Default::default()));
     format!("http://{address}")

@@ -5,8 +5,8 @@
 
 use super::error::error;
 use super::{
-    Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published, Result,
-    Row, Tail,
+    Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published,
+    RecorderBeat, Result, Row, Tail,
 };
 use crate::media::lock::{Lock, LockId};
 use crate::media::segment::{SegmentId, SegmentWithTables};
@@ -197,6 +197,14 @@ impl<I: Index + ?Sized> Index for FaultyIndex<I> {
 
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         self.call("publish", self.inner.publish(lease, segment, inits)).await
+    }
+
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.call("fill", self.inner.fill(segment, inits)).await
+    }
+
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        self.call("beat", self.inner.beat(beat)).await
     }
 
     async fn window(
