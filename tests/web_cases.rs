@@ -135,7 +135,10 @@ async fn outages() {
 
     let fresh_node = bed.second_node().await;
     for path in bed.texts().into_iter().chain([export.clone()]) {
-        assert_eq!(bed.get(&path).await.status(), 200, "{path}");
+        let answer = bed.get(&path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        // To its end: nothing of it may still be read when the index goes.
+        answer.bytes().await.unwrap();
     }
     bed.index.set_out(true);
     let before = bed.index.injected();
@@ -529,4 +532,86 @@ async fn slow_client(bed: &Bed, path: &str) {
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(bed.store.gets() <= settled + 1);
     assert_eq!(bed.get("index.m3u8").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn segments_muxed_on_the_way_out() {
+    let bed = Bed::new().await;
+    let second = bed.second_node().await;
+    let f = bed.from;
+    let list = bed.text(&format!("tracks-v1a1/index-{f}-60.ts.m3u8")).await;
+    let ts: Vec<String> = list.lines().filter_map(|l| l.strip_prefix("../")).map(str::to_owned).collect();
+    assert_eq!(
+        (ts.len(), list.contains("#EXT-X-MAP"), list.contains("#EXT-X-VERSION:3\n")),
+        (10, false, true),
+        "{list}"
+    );
+    let list = bed.text(&format!("mono-{f}-60.fmp4.m3u8")).await;
+    let muxed = list.lines().find(|l| l.ends_with("/v1a1a2.m4s")).expect("a muxed segment").to_owned();
+    let init = list.split("URI=\"").nth(1).and_then(|r| r.split('"').next()).expect("a map").to_owned();
+    for (path, content_type) in [(&ts[3], "video/mp2t"), (&muxed, "video/mp4"), (&init, "video/mp4")] {
+        let asked = bed.index.injected();
+        let whole = bed.get(path).await;
+        assert_eq!((whole.status().as_u16(), header(&whole, "content-type")), (200, content_type), "{path}");
+        assert!(header(&whole, "cache-control").contains("immutable"), "{path}");
+        let etag = header(&whole, "etag").to_owned();
+        assert!(etag.starts_with('"'), "{path}: {etag}");
+        let length = header(&whole, "content-length").to_owned();
+        let bytes = whole.bytes().await.unwrap();
+        assert_eq!(bytes.len().to_string(), length, "{path}");
+        let other = bed.client.get(format!("{second}/{path}")).send().await.unwrap();
+        assert_eq!(header(&other, "etag"), etag, "{path}");
+        assert_eq!(other.bytes().await.unwrap(), bytes, "{path}: two nodes differ");
+        let head = bed.client.head(format!("{}/{path}", bed.base)).send().await.unwrap();
+        assert_eq!((header(&head, "content-length"), header(&head, "etag")), (&*length, &*etag), "{path}");
+        assert_eq!(bed.with(path, &[("if-none-match", &etag)]).await.status(), 304, "{path}");
+        let part = bed.with(path, &[("range", "bytes=188-375"), ("if-range", &etag)]).await;
+        assert_eq!(part.status(), 206, "{path}");
+        assert_eq!(header(&part, "content-range"), format!("bytes 188-375/{length}"));
+        assert_eq!(part.bytes().await.unwrap(), bytes.slice(188..376), "{path}");
+        assert_eq!(bed.index.injected(), asked, "{path}: media needs no index");
+    }
+    let bytes = bed.get(&ts[0]).await.bytes().await.unwrap();
+    assert!(bytes.len() % 188 == 0 && bytes.chunks(188).all(|packet| packet[0] == 0x47));
+    // Tracks that the segment does not have, another order, another segment: nothing to be kept for a year.
+    let folder = ts[0].rsplit_once('/').unwrap().0;
+    let hash = init.split(['/', '-', '.']).nth(1).unwrap();
+    for path in [
+        format!("{folder}/v2.ts"),
+        format!("{folder}/v1a1a3.ts"),
+        format!("{folder}/a1v1.ts"),
+        format!("{folder}/v1a9.m4s"),
+        format!("{}/v1a1.ts", folder.replace("-6000000-", "-6000001-")),
+        format!("init/{hash}-{}.mp4", "0".repeat(32)),
+    ] {
+        problem(bed.get(&path).await, 404, false, &path).await;
+        problem(bed.with(&path, &[("if-none-match", "*")]).await, 404, false, &path).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_for_trick_play() {
+    let bed = Bed::new().await;
+    let f = bed.from;
+    let multivariant = bed.text(&format!("index-{f}-60.fmp4.m3u8")).await;
+    let line = multivariant.lines().find(|l| l.starts_with("#EXT-X-I-FRAME-STREAM-INF:")).expect("one for trick play");
+    let uri = line.split("URI=\"").nth(1).and_then(|r| r.split('"').next()).unwrap();
+    let list = bed.text(uri).await;
+    assert!(list.contains("#EXT-X-I-FRAMES-ONLY\n") && list.contains("#EXT-X-MAP:"), "{list}");
+    let lines: Vec<&str> = list.lines().collect();
+    let ranges: Vec<(&str, &str)> = lines
+        .windows(3)
+        .filter_map(|w| Some((w[0].strip_prefix("#EXT-X-BYTERANGE:")?.strip_suffix("@0")?, w[2].strip_prefix("../")?)))
+        .collect();
+    assert_eq!(ranges.len(), 10, "{list}");
+    for (n, (length, path)) in ranges.iter().enumerate() {
+        let last: u64 = length.parse::<u64>().unwrap() - 1;
+        let part = bed.with(path, &[("range", &format!("bytes=0-{last}"))]).await;
+        assert_eq!(part.status(), 206);
+        let bytes = part.bytes().await.unwrap();
+        // Fragment boxes, and the whole first picture: its length, then bytes of its own.
+        let picture = &bytes[bytes.len() - 1000..];
+        assert_eq!(picture[..4], 996u32.to_be_bytes());
+        assert!(picture[5..].iter().all(|b| *b == n as u8 + 1) && bytes[4..8] == *b"prft");
+    }
 }

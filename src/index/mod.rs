@@ -123,6 +123,9 @@ pub struct Extent {
     pub first_start: UtcUs,
     /// End of the newest listed segment: the live edge.
     pub live_edge: UtcUs,
+    /// Longest duration of any segment ever published, listed or not, or of a track in it, in microseconds. Never
+    /// falls: what holds for every segment of a playlist is made from it.
+    pub longest_us: i64,
 }
 
 /// Segments by stream and time. "Listed" means published and not marked for deletion.

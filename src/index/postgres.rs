@@ -39,7 +39,7 @@ const DELETE_BATCH: usize = 500;
 const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -583,6 +583,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "time index", include_str!("../../migrations/postgres/0001_time_index.sql")),
         migration(2, "keeping", include_str!("../../migrations/postgres/0002_keeping.sql")),
+        migration(3, "longest segment", include_str!("../../migrations/postgres/0003_longest_segment.sql")),
     ])
 }
 

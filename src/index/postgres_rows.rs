@@ -80,6 +80,7 @@ pub(super) async fn write_stream(tx: &mut Transaction<'_, Postgres>, stream: &st
         .bind(state.tail.end.map(|t| t.0))
         .bind(state.extent.map(|e| e.first_start.0))
         .bind(state.extent.map(|e| e.live_edge.0))
+        .bind(state.longest_us)
         .execute(&mut **tx)
         .await
         .map(|_| ())
@@ -139,7 +140,7 @@ pub(super) async fn look_for_extent(
     let last = moment(tx, sql::LAST_START, stream, first, high).await?.unwrap_or(first);
     // Whatever ends last starts less than a segment's length before the last start.
     let edge = moment(tx, sql::LAST_END, stream, last.saturating_sub(LONGEST_SEGMENT_US), high).await?;
-    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
+    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge), ..bounds }))
 }
 
 async fn moment(

@@ -134,7 +134,7 @@ mod tests {
                 (start, n as i64, length * 1_000_000)
             }).collect();
             let window = UtcRange::new(UtcUs(from * 1_000_000), UtcUs((from + length) * 1_000_000));
-            let extent = all.first().map(|first| Extent { first_start: UtcUs(first.0), live_edge: UtcUs(at) });
+            let extent = all.first().map(|first| Extent { first_start: UtcUs(first.0), live_edge: UtcUs(at), longest_us: 0 });
             let mut read = Spans::new(window, extent, 1_000_000, limit);
             let mut pages = 0;
             while let Some(page) = read.page() {

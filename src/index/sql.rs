@@ -5,7 +5,7 @@
 
 /// stream → the columns of `StreamColumns`.
 pub(super) const STREAM: &str = "select lease_holder, lease_epoch, lease_expires_utc_us, next_sequence, \
-    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us from streams where stream = $1";
+    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us, longest_us from streams where stream = $1";
 
 /// → names.
 pub(super) const STREAMS: &str = "select stream from streams order by stream";
@@ -25,9 +25,9 @@ pub(super) const RENEW_LEASE: &str =
 pub(super) const RELEASE_LEASE: &str = "update streams set lease_holder = null, lease_expires_utc_us = null \
     where stream = $1 and lease_holder = $2 and lease_epoch = $3";
 
-/// stream, next sequence, discontinuity, end of the newest, first start, live edge.
+/// stream, next sequence, discontinuity, end of the newest, first start, live edge, longest segment.
 pub(super) const WRITE_STREAM: &str = "update streams set next_sequence = $2, newest_discontinuity = $3, \
-    newest_end_utc_us = $4, first_start_utc_us = $5, live_edge_utc_us = $6 where stream = $1";
+    newest_end_utc_us = $4, first_start_utc_us = $5, live_edge_utc_us = $6, longest_us = $7 where stream = $1";
 
 /// stream, hash, params.
 pub(super) const INSERT_INIT: &str =

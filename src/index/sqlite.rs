@@ -39,7 +39,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 2;
+const SCHEMA_VERSION: i64 = 3;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
@@ -417,6 +417,7 @@ fn migrations() -> Migrator {
     Migrator::with_migrations(vec![
         migration(1, "time index", include_str!("../../migrations/sqlite/0001_time_index.sql")),
         migration(2, "keeping", include_str!("../../migrations/sqlite/0002_keeping.sql")),
+        migration(3, "longest segment", include_str!("../../migrations/sqlite/0003_longest_segment.sql")),
     ])
 }
 
@@ -503,6 +504,7 @@ pub(super) async fn write_stream(conn: &mut SqliteConnection, stream: &str, stat
         .bind(state.tail.end.map(|t| t.0))
         .bind(state.extent.map(|e| e.first_start.0))
         .bind(state.extent.map(|e| e.live_edge.0))
+        .bind(state.longest_us)
         .execute(conn)
         .await
         .map(|_| ())
@@ -525,7 +527,7 @@ pub(super) async fn look_for_extent(
     let last = moment(conn, sql::LAST_START, stream, first, high).await?.unwrap_or(first);
     // Whatever ends last starts less than a segment's length before the last start.
     let edge = moment(conn, sql::LAST_END, stream, last.saturating_sub(LONGEST_SEGMENT_US), high).await?;
-    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }))
+    Ok(edge.map(|edge| Extent { first_start: UtcUs(first), live_edge: UtcUs(edge), ..bounds }))
 }
 
 async fn moment(

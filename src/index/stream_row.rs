@@ -9,8 +9,9 @@ use super::{Extent, IndexError, IndexErrorKind, Lease, Result, Tail};
 use crate::media::{ObjectKey, Segment, StreamName, UtcUs};
 
 /// Columns in the order of `sql::STREAM`: holder, epoch, expiry, next sequence, discontinuity, end of the newest,
-/// first start, live edge.
-pub(super) type StreamColumns = (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>);
+/// first start, live edge, longest segment.
+pub(super) type StreamColumns =
+    (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>, i64);
 
 /// One row of `streams`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,6 +21,8 @@ pub(super) struct StreamRow {
     pub expires: Option<UtcUs>,
     pub tail: Tail,
     pub extent: Option<Extent>,
+    /// See [`Extent::longest_us`]; known of a stream of which nothing is listed, too.
+    pub longest_us: i64,
 }
 
 /// A row that has the sequence of a segment to be published.
@@ -44,7 +47,7 @@ pub(super) enum Verdict {
 impl StreamRow {
     /// Reads the columns.
     pub fn of(columns: StreamColumns) -> Result<Self> {
-        let (holder, epoch, expires, next_sequence, discontinuity, end, first_start, live_edge) = columns;
+        let (holder, epoch, expires, next_sequence, discontinuity, end, first_start, live_edge, longest_us) = columns;
         Ok(Self {
             holder,
             epoch: from_sql(epoch, "lease epoch")?,
@@ -55,10 +58,13 @@ impl StreamRow {
                 end: end.map(UtcUs),
             },
             extent: match (first_start, live_edge) {
-                (Some(first), Some(edge)) => Some(Extent { first_start: UtcUs(first), live_edge: UtcUs(edge) }),
+                (Some(first), Some(edge)) => {
+                    Some(Extent { first_start: UtcUs(first), live_edge: UtcUs(edge), longest_us })
+                }
                 (None, None) => None,
                 _ => return Err(damaged("a stream has a first start or a live edge alone")),
             },
+            longest_us,
         })
     }
 
@@ -87,10 +93,10 @@ impl StreamRow {
         if next >= self.tail.next_sequence {
             self.tail = Tail { next_sequence: next, discontinuity: segment.discontinuity, end: Some(end) };
         }
-        self.extent = Some(match self.extent {
-            None => Extent { first_start: start, live_edge: end },
-            Some(old) => Extent { first_start: old.first_start.min(start), live_edge: old.live_edge.max(end) },
-        });
+        self.longest_us = self.longest_us.max(segment.longest_us());
+        let (first, edge) = self.extent.map_or((start, end), |old| (old.first_start, old.live_edge));
+        self.extent =
+            Some(Extent { first_start: first.min(start), live_edge: edge.max(end), longest_us: self.longest_us });
         self
     }
 

@@ -93,6 +93,11 @@ impl Segment {
         self.tracks.iter().find(|p| p.track.kind == TrackKind::Video).or_else(|| self.tracks.first())
     }
 
+    /// The longest of its durations, on the wall or of a track, in microseconds.
+    pub fn longest_us(&self) -> i64 {
+        self.tracks.iter().map(|p| p.duration.to_us()).fold(self.id.duration_us, i64::max)
+    }
+
     /// Wall time of a media time inside this segment.
     pub fn utc_of(&self, media: Ticks) -> UtcUs {
         self.id.start.plus_us((media - self.anchor).to_us())

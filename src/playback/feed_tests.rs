@@ -11,7 +11,7 @@ fn at(seconds: i64) -> UtcUs {
 
 #[test]
 fn where_a_viewer_begins() {
-    let recorded = Some(Recorded { first_start: at(1000), live_edge: at(5000) });
+    let recorded = Some(Recorded { first_start: at(1000), live_edge: at(5000), longest_us: 6_000_000 });
     let begins = |shift| begin(shift, at(5010), recorded, 11 * S).map(|t| t.0 / S);
     for (shift, expected) in [
         (Shift::TunedInAt(at(3000)), Ok(3000)),
@@ -33,7 +33,7 @@ fn where_a_viewer_begins() {
     assert_eq!(begin(Shift::Delay(0), at(5121), recorded, S), Err(WindowError::NothingRecorded));
     assert_eq!(begin(Shift::Delay(60 * S), at(5121), recorded, S), Ok(at(4999)));
     assert_eq!(begin(Shift::Delay(0), at(5000), None, S), Err(WindowError::NothingRecorded));
-    let short = Some(Recorded { first_start: at(4998), live_edge: at(5000) });
+    let short = Some(Recorded { first_start: at(4998), live_edge: at(5000), longest_us: 6_000_000 });
     assert_eq!(begin(Shift::Delay(0), at(5000), short, 11 * S), Ok(at(4998)));
 }
 

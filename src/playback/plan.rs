@@ -16,7 +16,7 @@
 //! a gap in that track's playlist for the same reason.
 
 use super::url::TrackChoice;
-use super::window::{Limits, Mode, Rows, Window, WindowError};
+use super::window::{Mode, Rows, Window, WindowError, target_seconds};
 use crate::media::{InitHash, Segment, TrackId, UtcUs};
 
 /// Most placeholders in a row, and most discontinuities before one segment.
@@ -58,13 +58,13 @@ pub(super) enum Link {
     Wide,
 }
 
-pub(super) fn link(before: &Segment, after: &Segment, ended: bool) -> Link {
+pub(super) fn link(before: &Segment, after: &Segment, closed: bool) -> Link {
     let missing = after.id.sequence.saturating_sub(before.id.sequence).saturating_sub(1);
     let breaks = match after.discontinuity.checked_sub(before.discontinuity) {
         Some(n) => n,
         None => return Link::Wide,
     };
-    if ended {
+    if closed {
         return Link::Next(u32::from(missing > 0 || breaks > 0));
     }
     match u32::try_from(breaks) {
@@ -80,28 +80,29 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// [`WindowError::NothingRecorded`] when no row is left.
-    pub fn build(
-        window: &Window,
-        rows: impl IntoIterator<Item = &'a Segment>,
-        limits: &Limits,
-    ) -> Result<Self, WindowError> {
+    pub fn build(window: &Window, rows: impl IntoIterator<Item = &'a Segment>) -> Result<Self, WindowError> {
+        let closed = matches!(window.mode, Mode::Vod { fresh: false, .. });
         let mut listed: Vec<&Segment> = Vec::new();
         for row in rows {
             let inside = match window.rows {
                 Rows::Overlapping(range) => row.range().overlaps(range),
                 Rows::Newest { before, .. } => row.id.start < before,
             };
+            if !closed && target_seconds(row.longest_us(), 1) > window.target_seconds {
+                // Published after it was asked how long segments are. It is there, with another target duration, as
+                // soon as that is known.
+                break;
+            }
             let ordered = listed.last().is_none_or(|last| last.id.sequence < row.id.sequence);
             if inside && ordered && row.id.end() <= window.listed_until && !row.tracks.is_empty() {
                 listed.push(row);
             }
         }
-        let ended = matches!(window.mode, Mode::Vod { fresh: false, .. });
         let mut from = 0;
         if let Mode::Sliding { keep_us } = window.mode {
             from = (1..listed.len())
                 .rev()
-                .find(|&i| matches!(link(listed[i - 1], listed[i], ended), Link::Wide))
+                .find(|&i| matches!(link(listed[i - 1], listed[i], closed), Link::Wide))
                 .unwrap_or(0);
             if let Some(keep_us) = keep_us {
                 from = from.max(last_spanning(&listed, keep_us));
@@ -109,12 +110,12 @@ impl<'a> Plan<'a> {
         }
         let listed = listed.get(from..).unwrap_or_default();
         let Some(&first) = listed.first() else { return Err(WindowError::NothingRecorded) };
-        let longest_us = listed.iter().map(|s| longest_us(s)).max().unwrap_or(0);
-        let target_seconds = target_seconds(longest_us, limits);
+        let target_seconds =
+            if closed { needed_seconds(listed).max(window.target_seconds) } else { window.target_seconds };
         let mut plan = Self { window: *window, entries: Vec::with_capacity(listed.len()), first, target_seconds };
         let mut previous: Option<&Segment> = None;
         for &segment in listed {
-            let discontinuities = match previous.map(|p| (p, link(p, segment, ended))) {
+            let discontinuities = match previous.map(|p| (p, link(p, segment, closed))) {
                 None => 0,
                 Some((_, Link::Next(tags))) => tags,
                 Some((_, Link::Wide)) => 1,
@@ -158,9 +159,8 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// EXT-X-TARGETDURATION of all playlists of this plan: the configured constant, or the least multiple of it
-    /// that holds for every segment, so that it stays the same between reloads even where a
-    /// source's segments are regularly longer, and when a growing playlist ends.
+    /// EXT-X-TARGETDURATION of all playlists of this plan: [`Window::target_seconds`], so that it stays the same
+    /// between reloads, and when a growing playlist ends.
     pub const fn target_seconds(&self) -> u32 {
         self.target_seconds
     }
@@ -221,15 +221,7 @@ fn last_spanning(listed: &[&Segment], keep_us: i64) -> usize {
     0
 }
 
-/// The longest of a segment's durations, on the wall or of a track, in microseconds.
-pub(super) fn longest_us(segment: &Segment) -> i64 {
-    segment.tracks.iter().map(|p| p.duration.to_us()).fold(segment.id.duration_us, i64::max)
-}
-
-/// EXT-X-TARGETDURATION for segments of which the longest lasts `longest_us`.
-pub(super) fn target_seconds(longest_us: i64, limits: &Limits) -> u32 {
-    // RFC 8216 4.3.3.1: each EXTINF, rounded to the nearest integer.
-    let needed = u32::try_from(longest_us.saturating_add(500_000) / 1_000_000).unwrap_or(u32::MAX);
-    let unit = limits.target_seconds.max(1);
-    needed.div_ceil(unit).max(1).saturating_mul(unit)
+/// The least EXT-X-TARGETDURATION that holds for all of `listed`.
+fn needed_seconds(listed: &[&Segment]) -> u32 {
+    target_seconds(listed.iter().map(|s| s.longest_us()).max().unwrap_or(0), 1)
 }

@@ -254,7 +254,7 @@ mod tests {
     }
 
     fn recorded() -> Recorded {
-        Recorded { first_start: UtcUs(100 * S), live_edge: UtcUs(200 * S) }
+        Recorded { first_start: UtcUs(100 * S), live_edge: UtcUs(200 * S), longest_us: 0 }
     }
 
     #[test]

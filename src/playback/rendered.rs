@@ -10,10 +10,10 @@
 use super::hls::links::{Links, MediaUri, Present};
 use super::hls::media::{self, Listed, Listing};
 use super::hls::{Container, MediaPlace};
-use super::plan::{Link, MAX_LOST, link, longest_us, target_seconds};
+use super::plan::{Link, MAX_LOST, link};
 use super::url::{Form, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
 use super::view::{Block, View};
-use super::window::{Limits, Mode, Rows, Window};
+use super::window::{Mode, Rows, Window, target_seconds};
 use crate::manifest::hls::{DateText, MediaPlaylist, push_map};
 use crate::media::{Segment, TrackId, UtcUs};
 use std::ops::Range;
@@ -147,7 +147,6 @@ pub fn media_playlist(
     target: &PlaylistTarget,
     window: &Window,
     view: &View,
-    limits: &Limits,
     place: MediaPlace<'_>,
 ) -> Option<String> {
     let (tracks, container) = listed_in(target)?;
@@ -176,10 +175,9 @@ pub fn media_playlist(
         pieces.push(Piece { block, rows: rows.clone(), rendered });
     }
     let first = view.segments().next()?;
-    let mut target_duration_seconds = target_seconds(longest, limits);
-    if target_duration_seconds > limits.target_seconds {
-        // Some segment of the hour is long; whether one of the window is?
-        target_duration_seconds = target_seconds(view.segments().map(longest_us).max()?, limits);
+    let target_duration_seconds = window.target_seconds;
+    if target_seconds(longest, 1) > target_duration_seconds {
+        return None;
     }
     let (playlist_type, ended) = media::kind(window.mode);
     let listing = style.listing();

@@ -153,7 +153,11 @@ impl Timeline {
     }
 
     fn recorded(&self) -> Option<Recorded> {
-        Some(Recorded { first_start: self.rows.first()?.id.start, live_edge: self.rows.last()?.id.end() })
+        Some(Recorded {
+            first_start: self.rows.first()?.id.start,
+            live_edge: self.rows.last()?.id.end(),
+            longest_us: self.rows.iter().map(Segment::longest_us).max()?,
+        })
     }
 }
 
@@ -188,7 +192,7 @@ fn answer(timeline: &Timeline, url: &str, now: UtcUs, base: Option<&str>) -> Res
     let Target::Playlist(target) = &request.target else { panic!("{url} is no playlist") };
     let window = resolve(&target.form, now, timeline.recorded(), &limits())?;
     let rows = query(&timeline.rows, window.rows);
-    let plan = Plan::build(&window, &rows, &limits())?;
+    let plan = Plan::build(&window, &rows)?;
     let needed = hls::inits_needed(target, &plan, PlainHls::Auto)?;
     let inits: Vec<InitInfo> = inits().into_iter().filter(|i| needed.contains(&i.hash)).collect();
     let sizes = |sequence| Some(20_000 + sequence as u32);

@@ -3,7 +3,6 @@
 //! Comes in: rows read from the index. Goes out: the rows of a window, in order. Never: reads anything, copies a
 //! row unless a clock was set back and hours overlap.
 
-use super::plan;
 use super::rendered::Renderings;
 use crate::media::{Segment, UtcRange, UtcUs};
 use std::ops::Range;
@@ -29,7 +28,7 @@ pub struct Block {
     segments: Vec<Segment>,
     /// Whether starts and ends ascend with the numbers: then what overlaps a window is one run of rows.
     straight: bool,
-    /// See [`plan::longest_us`].
+    /// See [`Segment::longest_us`].
     longest_us: i64,
     rendered: Renderings,
 }
@@ -39,7 +38,7 @@ impl Block {
     pub fn new(segments: Vec<Segment>) -> Self {
         let straight = segments
             .is_sorted_by(|a, b| a.id.sequence < b.id.sequence && a.id.start <= b.id.start && a.id.end() <= b.id.end());
-        let longest_us = segments.iter().map(plan::longest_us).max().unwrap_or(0);
+        let longest_us = segments.iter().map(Segment::longest_us).max().unwrap_or(0);
         Self { segments, straight, longest_us, rendered: Renderings::default() }
     }
 

@@ -14,6 +14,8 @@ pub struct Recorded {
     pub first_start: UtcUs,
     /// End of the newest listed segment.
     pub live_edge: UtcUs,
+    /// Longest duration of any segment that was ever published, in microseconds; never falls.
+    pub longest_us: i64,
 }
 
 /// Constants of a stream's playlists. They must not change while players watch.
@@ -21,7 +23,7 @@ pub struct Recorded {
 pub struct Limits {
     /// Longest window, in microseconds.
     pub max_window_us: i64,
-    /// EXT-X-TARGETDURATION, unless a segment is longer: see [`super::plan::Plan::target_seconds`].
+    /// EXT-X-TARGETDURATION of streams whose segments are as long as they should be.
     pub target_seconds: u32,
     /// Segments may still come this long after a finite window has ended, in microseconds.
     pub end_lag_us: i64,
@@ -40,6 +42,13 @@ impl Limits {
         Self { max_window_us, target_seconds: 2 * segment_seconds, end_lag_us }
     }
 
+    /// The same for a stream whose longest segment ever lasts `longest_us`: the target duration is the least multiple
+    /// that holds for it. As the recorder makes no segment longer than the target duration it is configured for, this
+    /// changes only where an operator makes segments longer.
+    pub fn holding(self, longest_us: i64) -> Self {
+        Self { target_seconds: target_seconds(longest_us, self.target_seconds), ..self }
+    }
+
     /// Length of a short sliding playlist: three target durations, less would be against RFC 8216 6.2.2.
     pub const fn sliding_span_us(&self) -> i64 {
         3 * self.target_seconds as i64 * 1_000_000
@@ -49,6 +58,13 @@ impl Limits {
     pub const fn growing(&self) -> CacheClass {
         CacheClass::Growing { max_age_ms: self.target_seconds.saturating_mul(500) }
     }
+}
+
+/// The least multiple of `unit` seconds that is an EXT-X-TARGETDURATION for `longest_us`: an EXTINF counts rounded to
+/// the nearest second (RFC 8216 4.3.3.1).
+pub(super) fn target_seconds(longest_us: i64, unit: u32) -> u32 {
+    let needed = u32::try_from(longest_us.saturating_add(500_000) / 1_000_000).unwrap_or(u32::MAX);
+    needed.div_ceil(unit.max(1)).max(1).saturating_mul(unit.max(1))
 }
 
 /// Which rows to ask the index for.
@@ -97,6 +113,8 @@ pub struct Window {
     pub listed_until: UtcUs,
     /// The form that the child playlists of a multivariant playlist carry.
     pub child: Form,
+    /// EXT-X-TARGETDURATION.
+    pub target_seconds: u32,
     /// For the playlist made from this.
     pub cache: CacheClass,
 }
@@ -177,6 +195,8 @@ fn begun(from: UtcUs, now: UtcUs, recorded: Option<Recorded>) -> Result<Recorded
 /// # Errors
 /// The cases for which there is no playlist, as far as they can be told without reading rows.
 pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Limits) -> Result<Window, WindowError> {
+    let limits = &limits.holding(recorded.map_or(0, |r| r.longest_us));
+    let target_seconds = limits.target_seconds;
     let unbounded = UtcUs(i64::MAX);
     let growing = limits.growing();
     let sliding = |rows, keep_us, listed_until, child, cache| Window {
@@ -185,6 +205,7 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
         start: None,
         listed_until,
         child,
+        target_seconds,
         cache,
     };
     let span_us = limits.sliding_span_us();
@@ -204,7 +225,15 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
                 (Mode::Event, growing)
             };
             let rows = Rows::Overlapping(range);
-            Ok(Window { rows, mode, start: Some(range.start), listed_until: unbounded, child: *form, cache })
+            Ok(Window {
+                rows,
+                mode,
+                start: Some(range.start),
+                listed_until: unbounded,
+                child: *form,
+                target_seconds,
+                cache,
+            })
         }
         Form::FromNow { from } => {
             let recorded = begun(from, now, recorded)?;
@@ -218,7 +247,8 @@ pub fn resolve(form: &Form, now: UtcUs, recorded: Option<Recorded>, limits: &Lim
             }
             let rows = Rows::Overlapping(range);
             let listed_until = unbounded;
-            Ok(Window { rows, mode: Mode::Event, start: Some(start), listed_until, child: *form, cache: growing })
+            let (start, child) = (Some(start), *form);
+            Ok(Window { rows, mode: Mode::Event, start, listed_until, child, target_seconds, cache: growing })
         }
         Form::Live => {
             let recorded = recorded.ok_or(WindowError::NothingRecorded)?;
@@ -263,7 +293,7 @@ mod tests {
 
     /// Recorded from 1000 s to 5000 s; now it is 5010 s.
     fn at_5010(form: Form) -> Result<Window, WindowError> {
-        let recorded = Recorded { first_start: s(1000), live_edge: s(5000) };
+        let recorded = Recorded { first_start: s(1000), live_edge: s(5000), longest_us: 0 };
         resolve(&form, s(5010), Some(recorded), &Limits::new(6, 3_600_000_000))
     }
 
@@ -315,7 +345,7 @@ mod tests {
     fn a_running_programme_turns_into_vod_by_itself() {
         let form = finite_form(4900, 200);
         let mode = |now, live_edge| {
-            let recorded = Recorded { first_start: s(1000), live_edge: s(live_edge) };
+            let recorded = Recorded { first_start: s(1000), live_edge: s(live_edge), longest_us: 0 };
             let window = resolve(&form, s(now), Some(recorded), &Limits::new(6, 3_600_000_000)).unwrap();
             assert_eq!(window.start, Some(s(4900)));
             (window.mode, window.cache)
@@ -346,10 +376,22 @@ mod tests {
         assert_eq!((window.child, window.listed_until), (form, s(4950)));
     }
 
+    #[test]
+    fn the_target_duration_holds_for_all_that_was_ever_recorded() {
+        for (longest_us, target) in
+            [(0, 12), (12_499_999, 12), (12_500_000, 24), (24_400_000, 24), (61_000_000, 72), (120_000_000, 120)]
+        {
+            let recorded = Recorded { first_start: s(1000), live_edge: s(5000), longest_us };
+            let limits = Limits::new(6, 3_600_000_000);
+            let window = resolve(&Form::Live, s(5010), Some(recorded), &limits).unwrap();
+            assert_eq!((window.target_seconds, limits.holding(longest_us).target_seconds), (target, target));
+        }
+    }
+
     proptest! {
         #[test]
         fn no_numbers_overflow(from in any::<i64>(), length in 1i64.., now in any::<i64>(), first in any::<i64>(), edge in any::<i64>(), max in any::<i64>()) {
-            let recorded = Recorded { first_start: UtcUs(first), live_edge: UtcUs(edge) };
+            let recorded = Recorded { first_start: UtcUs(first), live_edge: UtcUs(edge), longest_us: 0 };
             for form in [
                 Form::Live, Form::Finite { from: UtcUs(from), duration_us: length }, Form::FromNow { from: UtcUs(from) },
                 Form::Rewind { length_us: length }, Form::Timeshift(Shift::Delay(length)), Form::Timeshift(Shift::TunedInAt(UtcUs(from))),

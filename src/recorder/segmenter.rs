@@ -26,9 +26,9 @@ const NO_SYNC_AFTER: Ticks = Ticks(30 * 90_000);
 const AUDIO_ONLY_AFTER: Ticks = Ticks(5 * 90_000);
 /// Sounds that wait for a first picture.
 const MOST_EARLY: usize = 8192;
-/// A segment without any sync sample to cut at is cut anyway after this long ...
-const FORCED_CUT: Ticks = Ticks(30 * 90_000);
-/// ... or at this size.
+/// A segment may be longer than the target duration by less than half a second (RFC 8216 4.3.3.1 rounds).
+const OVER_TARGET: Ticks = Ticks(90_000 / 4);
+/// A segment without any sync sample to cut at is cut anyway before it is longer than that, or at this size.
 const FORCED_CUT_BYTES: usize = 128 << 20;
 /// A stated wall time this far from the arrival is nonsense (a looped old recording, an unset clock).
 const PLAUSIBLE_US: i64 = 86_400_000_000;
@@ -91,8 +91,12 @@ struct Run {
     cuts: Vec<CutPoint>,
     last_gop: Ticks,
     last_sync: Ticks,
+    /// DTS of the newest lead sample.
+    last_dts: Ticks,
     last_observed: Ticks,
     first_segment: bool,
+    /// Whether the open segment begins with a sync sample of the lead.
+    open_sync: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -101,6 +105,8 @@ struct CutPoint {
     at: Ticks,
     /// Its DTS: where the lead is split, in decoding order.
     lead_dts: Ticks,
+    /// Whether it is a sync sample.
+    sync: bool,
 }
 
 /// `lead_dts` of the cut that takes all that is left.
@@ -109,6 +115,8 @@ const LAST: Ticks = Ticks(i64::MAX);
 /// Cuts one stream's media events into segments.
 pub struct Segmenter {
     target: Ticks,
+    /// No segment is longer, unless a picture alone is: see `docs/decisions/0005-target-duration.md`.
+    longest: Ticks,
     /// No segment starts before this.
     floor: UtcUs,
     tracks: BTreeMap<SourceTrack, TrackQueue>,
@@ -132,6 +140,7 @@ impl Segmenter {
     pub fn new(segment_seconds: u32, floor: UtcUs) -> Self {
         Self {
             target: Ticks(i64::from(segment_seconds) * 90_000),
+            longest: Ticks(2 * i64::from(segment_seconds) * 90_000) + OVER_TARGET,
             floor,
             tracks: BTreeMap::new(),
             names: BTreeMap::new(),
@@ -406,8 +415,10 @@ impl Segmenter {
             cuts: Vec::new(),
             last_gop: Ticks(0),
             last_sync: anchor,
+            last_dts: sample.dts + self.shift,
             last_observed: anchor,
             first_segment: true,
+            open_sync: true,
         });
         true
     }
@@ -426,10 +437,13 @@ impl Segmenter {
     /// Decides, at a lead sample just queued, whether the next segment begins with it.
     fn plan_cut(&mut self, dts: Ticks, pts: Ticks, sync: bool, parameters_change: bool) {
         let queued = self.tracks.values().map(TrackQueue::bytes).sum::<usize>();
-        let target = self.target;
+        let (target, longest) = (self.target, self.longest);
         let Some(run) = &mut self.run else { return };
         let open_since = run.cuts.last().map_or(run.anchor, |c| c.at);
+        let open_sync = run.cuts.last().map_or(run.open_sync, |c| c.sync);
         let elapsed = pts - open_since;
+        let spacing = dts - run.last_dts;
+        run.last_dts = dts;
         if elapsed.0 <= 0 {
             return;
         }
@@ -437,11 +451,13 @@ impl Segmenter {
             run.last_gop = pts - run.last_sync;
             run.last_sync = pts;
         }
-        // The sync sample nearest to the target length, going by the last distance between two.
-        let due = sync && elapsed.0 + run.last_gop.0.min(target.0) / 2 > target.0;
-        let overdue = elapsed >= FORCED_CUT || (run.cuts.is_empty() && queued > FORCED_CUT_BYTES);
+        // The sync sample nearest to the target length, going by the last distance between two; or the first one after
+        // a cut where there was none.
+        let due = sync && (!open_sync || elapsed.0 + run.last_gop.0.min(target.0) / 2 > target.0);
+        // With one more sample it would be too long.
+        let overdue = elapsed + spacing > longest || (run.cuts.is_empty() && queued > FORCED_CUT_BYTES);
         if due || overdue || parameters_change {
-            run.cuts.push(CutPoint { at: pts, lead_dts: dts });
+            run.cuts.push(CutPoint { at: pts, lead_dts: dts, sync });
         }
     }
 
@@ -454,7 +470,7 @@ impl Segmenter {
         }
         let lead = self.tracks.get(&run.lead);
         let lead_dts = lead.and_then(|q| q.first_dts_presented_from(pts)).unwrap_or(pts);
-        run.cuts.push(CutPoint { at: pts, lead_dts });
+        run.cuts.push(CutPoint { at: pts, lead_dts, sync: false });
     }
 
     /// Cuts what is complete: every other track has reached the cut, or is too far behind to wait for.
@@ -482,7 +498,7 @@ impl Segmenter {
         let Some(run) = &self.run else { return };
         let ends = self.tracks.values().filter_map(TrackQueue::presentation_end);
         let Some(end) = ends.max().filter(|end| *end > run.anchor) else { return };
-        self.emit(CutPoint { at: end, lead_dts: LAST }, out);
+        self.emit(CutPoint { at: end, lead_dts: LAST, sync: true }, out);
     }
 
     fn emit(&mut self, cut: CutPoint, out: &mut Vec<Output>) {
@@ -518,6 +534,7 @@ impl Segmenter {
             parts,
         };
         run.first_segment = false;
+        run.open_sync = cut.sync;
         run.anchor = cut.at;
         run.start = segment.start.plus_us(segment.duration_us);
         self.floor = self.floor.max(run.start);

@@ -238,6 +238,24 @@ fn sound_goes_on_when_the_picture_stops_and_the_picture_comes_back() {
 }
 
 #[test]
+fn no_segment_is_longer_than_the_target_duration() {
+    // Distances of sync samples in pictures, 25 a second.
+    for gop in [50, 250, 300, 306, 310, 375, 700, i64::MAX] {
+        let segments = cut(&mut Segmenter::new(6, START), broadcast(120, gop, 0), 40);
+        check_run(&segments);
+        for segment in &segments {
+            let parts = segment.parts.iter().map(|p| p.table.duration().to_us());
+            let longest = parts.fold(segment.duration_us, i64::max);
+            assert!(longest < 12_500_000, "{longest} us with a sync sample every {gop} pictures");
+        }
+        // Where a sync sample comes, a segment begins.
+        let syncs: usize = segments.iter().map(|s| s.parts[0].table.sync_count() as usize).sum();
+        let led = segments.iter().filter(|s| s.parts[0].table.samples[0].sync).count();
+        assert!(gop < 250 || led == syncs, "{led} of {syncs} sync samples, {gop} pictures apart, begin a segment");
+    }
+}
+
+#[test]
 fn memory_is_bounded_without_sync_samples_and_with_a_runaway_track() {
     let mut segmenter = Segmenter::new(6, START);
     let mut out = Vec::new();

@@ -4,6 +4,7 @@ use super::Node;
 use super::answers;
 use super::cache::rows::{Found, Known};
 use super::problem::Problem;
+use crate::index::Extent;
 use crate::media::{Segment, StreamName, TrackId, UtcRange};
 use crate::playback::export::TableSet;
 use crate::playback::hls;
@@ -59,7 +60,8 @@ impl Node {
 
 /// What windows ask of a stream's extent.
 pub fn as_recorded(known: &Known) -> Recorded {
-    Recorded { first_start: known.extent.first_start, live_edge: known.extent.live_edge }
+    let Extent { first_start, live_edge, longest_us } = known.extent;
+    Recorded { first_start, live_edge, longest_us }
 }
 
 /// A multivariant or a media playlist.
@@ -89,11 +91,11 @@ pub async fn answer(
         base_url: node.options.media_base_url.as_deref(),
         whole_objects: node.options.media_redirect,
     };
-    if let Some(text) = rendered::media_playlist(request, target, &window, &view, &limits, place) {
+    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
+    if let Some(text) = rendered::media_playlist(request, target, &window, &view, place) {
         return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
-    let plan = Plan::build(&window, view.segments(), &limits)?;
-    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
+    let plan = Plan::build(&window, view.segments())?;
     let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
     let sizes = match target.layout {
         Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,

@@ -43,6 +43,7 @@ impl Node {
     }
 
     /// An end by force, then a new process on the same folder with other settings.
+    #[allow(dead_code, reason = "not every suite changes settings")]
     pub async fn restart_with(&mut self, settings: &str) {
         std::fs::write(self.dir.path().join("evertape.toml"), settings).expect("the configuration is written");
         self.kill_and_restart().await;

@@ -19,7 +19,10 @@ pub async fn marked_segments_are_not_listed_but_known(bed: Bed) {
     let listed = bed.listed(&name).await;
     assert_eq!(listed, [segment(&name, 2, 1, 12, 6).segment, segment(&name, 3, 1, 18, 6).segment]);
     assert_eq!(bed.index.newest(&name, at(100), 10).await.unwrap(), listed);
-    assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(12), live_edge: at(24) }));
+    assert_eq!(
+        bed.index.extent(&name).await.unwrap(),
+        Some(Extent { first_start: at(12), live_edge: at(24), longest_us: 6_000_000 })
+    );
     assert_eq!(bed.index.ranges(&name, all_time(), 0, 10).await.unwrap(), [range(12, 24)]);
     assert_eq!(bed.index.tail(&name).await.unwrap(), tail);
     assert_eq!(bed.index.sample_tables(&name, 0, 4).await.unwrap().len(), 4, "an export still needs them");
@@ -28,8 +31,10 @@ pub async fn marked_segments_are_not_listed_but_known(bed: Bed) {
     assert_eq!(bed.listed(&name).await, []);
     assert_eq!(bed.index.extent(&name).await.unwrap(), None);
     assert_eq!(bed.index.tail(&name).await.unwrap(), tail);
-    bed.put(&lease, &segment(&name, 4, 1, 90, 6)).await;
-    assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(90), live_edge: at(96) }));
+    // The longest is remembered when nothing is left.
+    bed.put(&lease, &segment(&name, 4, 1, 90, 4)).await;
+    let extent = Extent { first_start: at(90), live_edge: at(94), longest_us: 6_000_000 };
+    assert_eq!(bed.index.extent(&name).await.unwrap(), Some(extent));
 }
 
 pub async fn marking_goes_oldest_first(bed: Bed) {
@@ -56,7 +61,8 @@ pub async fn marking_goes_oldest_first(bed: Bed) {
         bed.put(&lease, &segment(&name, 0, 1, 0, 100)).await;
         bed.put(&lease, &segment(&name, 1, 1, 10, 6)).await;
         assert_eq!(bed.index.mark_expired(&name, at(100), at(DAY), 1).await.unwrap(), 1);
-        assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(10), live_edge: at(16) }));
+        let extent = Extent { first_start: at(10), live_edge: at(16), longest_us: 100_000_000 };
+        assert_eq!(bed.index.extent(&name).await.unwrap(), Some(extent));
     }
     let first_two = bed.index.deletable(&name, at(DAY + 1), 2).await.unwrap();
     assert_eq!(first_two.iter().map(|d| d.id.sequence).collect::<Vec<_>>(), [0, 1]);

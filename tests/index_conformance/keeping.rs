@@ -104,13 +104,13 @@ pub async fn of_two_adopted_with_one_number_the_higher_epoch_holds(bed: Bed) {
         assert_eq!(adopted, Adopted { written: 1, superseded: 1, ..Adopted::default() });
     }
     assert_eq!(bed.listed(&name).await, [two[0].segment.clone()]);
-    let extent = Some(Extent { first_start: at(3), live_edge: at(9) });
+    let extent = Some(Extent { first_start: at(3), live_edge: at(9), longest_us: 6_000_000 });
     assert_eq!(bed.index.extent(&name).await.unwrap(), extent);
     // A third, higher, on another day.
     bed.index.adopt(&name, &[segment(&name, 0, 3, 2 * DAY, 6)], &[]).await.unwrap();
     assert_eq!(bed.listed(&name).await, [segment(&name, 0, 3, 2 * DAY, 6).segment]);
     assert_eq!(bed.index.sample_tables(&name, 0, 9).await.unwrap().len(), 1);
-    let extent = Some(Extent { first_start: at(2 * DAY), live_edge: at(2 * DAY + 6) });
+    let extent = Some(Extent { first_start: at(2 * DAY), live_edge: at(2 * DAY + 6), longest_us: 6_000_000 });
     assert_eq!(bed.index.extent(&name).await.unwrap(), extent);
     // Two of one epoch: the first stays, and it is said.
     let other = bed.index.adopt(&name, &[segment(&name, 0, 3, DAY, 6)], &[]).await.unwrap();
@@ -170,7 +170,10 @@ pub async fn a_mark_by_name_meets_only_that_segment(bed: Bed) {
     assert_eq!(bed.index.mark(&asked, at(60)).await.unwrap(), 0, "the mark keeps its first time");
     assert_eq!(bed.listed(&name).await.iter().map(|s| s.id.sequence).collect::<Vec<_>>(), [1, 2]);
     assert_eq!(bed.listed(&other).await.len(), 3);
-    assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(6), live_edge: at(18) }));
+    assert_eq!(
+        bed.index.extent(&name).await.unwrap(),
+        Some(Extent { first_start: at(6), live_edge: at(18), longest_us: 6_000_000 })
+    );
     let deletable = bed.index.deletable(&name, at(51), 9).await.unwrap();
     assert_eq!(deletable.iter().map(|d| d.id.sequence).collect::<Vec<_>>(), [0, 3]);
     bed.index.mark(&[id(&name, 1, 1), id(&name, 2, 1)], at(70)).await.unwrap();
@@ -203,7 +206,10 @@ pub async fn nothing_that_overlaps_a_lock_is_marked(bed: Bed) {
     bed.index.mark_expired(&name, at(90), at(200), 100).await.unwrap();
     let left: Vec<u64> = bed.listed(&name).await.iter().map(|s| s.id.sequence).collect();
     assert_eq!(left, [2, 6, 7, 8, 9, 15, 16, 17, 18, 19]);
-    assert_eq!(bed.index.extent(&name).await.unwrap(), Some(Extent { first_start: at(12), live_edge: at(120) }));
+    assert_eq!(
+        bed.index.extent(&name).await.unwrap(),
+        Some(Extent { first_start: at(12), live_edge: at(120), longest_us: 6_000_000 })
+    );
     assert_eq!(bed.index.expired(&name, at(90)).await.unwrap(), Amount::default());
     // Without the lock it goes.
     assert!(bed.index.remove_lock(&name, LockId(2)).await.unwrap() || !bed.exact);

@@ -22,6 +22,8 @@ struct Model {
     rows: Vec<Row>,
     locks: Vec<Lock>,
     tail: Tail,
+    /// Of all that were ever published.
+    longest_us: i64,
     /// Seconds at which the next segment starts.
     clock: i64,
 }
@@ -48,6 +50,7 @@ impl Model {
             let (next_sequence, discontinuity) = (id.sequence + 1, new.segment.discontinuity);
             self.tail = Tail { next_sequence, discontinuity, end: Some(id.end()) };
         }
+        self.longest_us = self.longest_us.max(new.segment.longest_us());
         self.rows.push(Row { new: new.clone(), marked: None });
         Published::Written
     }
@@ -66,6 +69,7 @@ pub async fn random_operations_agree_with_a_naive_model(bed: Bed) {
             rows: vec![],
             locks: vec![],
             tail: Tail::default(),
+            longest_us: 0,
             clock: 0,
         });
     }
@@ -184,7 +188,11 @@ async fn compare(bed: &Bed, model: &Model, random: &mut Random, step: u64) {
     assert_eq!(index.tail(stream).await.unwrap(), model.tail, "{context}");
     let first_start = listed.iter().map(|s| s.id.start).min();
     let live_edge = listed.iter().map(|s| s.id.end()).max();
-    let extent = first_start.zip(live_edge).map(|(first_start, live_edge)| Extent { first_start, live_edge });
+    let extent = first_start.zip(live_edge).map(|(first_start, live_edge)| Extent {
+        first_start,
+        live_edge,
+        longest_us: model.longest_us,
+    });
     assert_eq!(index.extent(stream).await.unwrap(), extent, "{context}");
 
     let from = random.below(model.clock as u64 + 100) as i64;

@@ -74,7 +74,7 @@ pub async fn a_higher_epoch_replaces_and_a_lower_one_does_not(bed: Bed) {
     // And so does the first: the extent shrinks on that side.
     bed.put(&lease, &segment(&name, 0, 3, DAY, 6)).await;
     let extent = bed.index.extent(&name).await.unwrap();
-    assert_eq!(extent, Some(Extent { first_start: at(DAY), live_edge: at(2 * DAY + 4) }));
+    assert_eq!(extent, Some(Extent { first_start: at(DAY), live_edge: at(2 * DAY + 4), longest_us: 6_000_000 }));
     // A late replay of what was replaced.
     let late = bed.index.publish(&lease, &segment(&name, 0, 1, 0, 6), &[]).await.unwrap();
     assert_eq!(late, Published::Superseded);
@@ -130,7 +130,7 @@ pub async fn racing_publishers_leave_the_highest_epoch(bed: Bed) {
     assert_eq!(bed.listed(&name).await, [segment(&name, 5, 8, 8 * DAY, 6).segment]);
     assert_eq!(bed.index.sample_tables(&name, 0, 10).await.unwrap().len(), 1);
     let extent = bed.index.extent(&name).await.unwrap();
-    assert_eq!(extent, Some(Extent { first_start: at(8 * DAY), live_edge: at(8 * DAY + 6) }));
+    assert_eq!(extent, Some(Extent { first_start: at(8 * DAY), live_edge: at(8 * DAY + 6), longest_us: 6_000_000 }));
 }
 
 pub async fn the_tail_follows_the_highest_number(bed: Bed) {

@@ -177,12 +177,12 @@ pub async fn wall_time_may_run_backwards(bed: Bed) {
     assert_eq!(numbers(&bed.listed(&name).await), [0, 1, 2, 3]);
     assert_eq!(numbers(&bed.index.window(&name, all_time(), Some(1), 1).await.unwrap()), [2]);
     assert_eq!(numbers(&bed.index.newest(&name, at(3 * DAY), 2).await.unwrap()), [1, 3]);
-    let extent = Extent { first_start: at(50), live_edge: at(DAY + 200) };
+    let extent = Extent { first_start: at(50), live_edge: at(DAY + 200), longest_us: 100_000_000 };
     assert_eq!(bed.index.extent(&name).await.unwrap(), Some(extent));
     assert_eq!(bed.index.ranges(&name, all_time(), 0, 9).await.unwrap(), [range(50, 56), range(DAY + 100, DAY + 200)]);
     let tables = bed.index.sample_tables(&name, 1, 4).await.unwrap();
     assert_eq!(tables.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2, 3]);
     bed.index.mark_expired(&name, at(DAY + 156), at(2 * DAY), 9).await.unwrap();
-    let extent = Extent { first_start: at(DAY + 100), live_edge: at(DAY + 200) };
+    let extent = Extent { first_start: at(DAY + 100), live_edge: at(DAY + 200), longest_us: 100_000_000 };
     assert_eq!(bed.index.extent(&name).await.unwrap(), Some(extent));
 }

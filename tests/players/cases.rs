@@ -147,7 +147,7 @@ impl Case {
     }
 
     /// The same as a player sees it that begins at the live edge whatever the playlist says.
-    pub fn from_live_edge(&self) -> Self {
+    pub fn as_live(&self) -> Self {
         Self { first: None, seams: vec![], ..self.clone() }
     }
 

@@ -12,8 +12,8 @@ use tokio::process::Command;
 
 /// Longest play of one URL.
 const LIMIT: Duration = Duration::from_secs(25);
-/// Pictures it may leave out in one place: it drops what is late, and starts anew after a break.
-const MOST_MISSING: i64 = FPS;
+/// Pictures it may leave out in one place: at a change of size, what it has not shown yet.
+const MOST_MISSING: i64 = 2 * FPS;
 /// The user "nobody": VLC refuses to run as root.
 const NOBODY: u32 = 65_534;
 
@@ -125,7 +125,7 @@ async fn pictures(
 /// VLC plays a case.
 pub async fn play(case: &Case) -> Result<(), String> {
     // It knows no EXT-X-START: what grows is played from its live edge.
-    let case = if case.form == Form::Now { &case.from_live_edge() } else { case };
+    let case = if case.form == Form::Now { &case.as_live() } else { case };
     let first = case.first_now();
     let mut expected = Expected {
         first: first.start..first.end + 3,

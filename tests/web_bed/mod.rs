@@ -152,7 +152,7 @@ impl Bed {
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
-        let recorder = Recorder::new("demo", 0, store.clone(), index.clone(), from, video_bytes).await;
+        let recorder = Recorder::new(store.clone(), index.clone(), "demo", 0, from, video_bytes).await;
         let mut keys = Vec::new();
         for n in 0..2 * SEGMENTS {
             keys.push(recorder.publish(n).await.0);
@@ -201,7 +201,7 @@ impl Bed {
     /// Records the same again as another stream, other bytes in other runs: the run ids begin with 16 times `e`.
     pub async fn add_stream(&self, name: &str) {
         let index: Arc<dyn Index> = Arc::new(self.index.clone());
-        let recorder = Recorder::new(name, OTHER_BYTES, self.store.clone(), index, self.from, 20).await;
+        let recorder = Recorder::new(self.store.clone(), index, name, OTHER_BYTES, self.from, 20).await;
         for n in 0..2 * SEGMENTS {
             recorder.publish(n).await;
         }
@@ -250,7 +250,7 @@ impl Bed {
 
     /// Addresses of the first segments and of an init segment, below the stream.
     pub async fn media(&self) -> (Vec<String>, String) {
-        let list = self.text(&format!("tracks-v1/index-{}-60.m3u8", self.from)).await;
+        let list = self.text(&format!("tracks-v1/index-{}-60.fmp4.m3u8", self.from)).await;
         let segments = list.lines().filter_map(|l| l.strip_prefix("../segment/")).map(|l| format!("segment/{l}"));
         let init = list.split("URI=\"../").nth(1).and_then(|r| r.split('"').next()).expect("a map").to_owned();
         (segments.collect(), init)
@@ -299,6 +299,9 @@ pub fn options() -> PlaybackOptions {
     PlaybackOptions { segment_seconds: SECONDS as u32, max_streams: 100, ..options }
 }
 
+/// Of what the samples of segment n of another stream are made: this and n.
+pub const OTHER_BYTES: u8 = 100;
+
 /// Publishes what is played.
 pub struct Recorder {
     store: Arc<CountingStore>,
@@ -307,19 +310,15 @@ pub struct Recorder {
     inits: Vec<InitInfo>,
     tables: Vec<SampleTable>,
     from: i64,
-    /// Of what the samples of segment n are made: this and n and 1.
     bytes: u8,
 }
 
-/// `bytes` of the recorder of [`Bed::add_stream`].
-pub const OTHER_BYTES: u8 = 100;
-
 impl Recorder {
     async fn new(
-        name: &str,
-        bytes: u8,
         store: Arc<CountingStore>,
         index: Arc<dyn Index>,
+        name: &str,
+        bytes: u8,
         from: i64,
         video_bytes: u32,
     ) -> Self {
@@ -352,7 +351,7 @@ impl Recorder {
         let decode_start = Ticks(900_000 + in_run * 540_000);
         // Each segment its own bytes, so that a wrong one is seen.
         let payloads: Vec<Vec<Bytes>> =
-            self.tables.iter().map(|t| vec![payload(t, self.bytes + n as u8 + 1, t.samples.len() == 150)]).collect();
+            self.tables.iter().enumerate().map(|(i, t)| vec![payload(t, self.bytes + n as u8 + 1, i == 0)]).collect();
         let parts: Vec<PartInput<'_>> = (0..3)
             .map(|i| PartInput {
                 track: tracks[i],

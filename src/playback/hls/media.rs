@@ -137,11 +137,7 @@ pub(in crate::playback) fn media_playlist(
     let (playlist_type, ended) = kind(plan.window().mode);
     let i_frames_only = matches!(listing.as_what, Listed::IFrames(_));
     let playlist = MediaPlaylist {
-        version: match listing.as_what {
-            _ if skipped > 0 => VERSION_SKIP,
-            Listed::Ts => VERSION_TS,
-            Listed::Fmp4 | Listed::IFrames(_) => VERSION_FMP4,
-        },
+        version: version(listing.as_what, skipped > 0),
         target_duration_seconds: plan.target_seconds(),
         media_sequence: plan.first().id.sequence,
         discontinuity_sequence: plan.first().discontinuity,
@@ -155,6 +151,15 @@ pub(in crate::playback) fn media_playlist(
         ended,
     };
     playlist.to_text()
+}
+
+/// EXT-X-VERSION, as low as the tags allow.
+pub(in crate::playback) const fn version(as_what: Listed<'_>, skips: bool) -> u8 {
+    match as_what {
+        _ if skips => VERSION_SKIP,
+        Listed::Ts => VERSION_TS,
+        Listed::Fmp4 | Listed::IFrames(_) => VERSION_FMP4,
+    }
 }
 
 fn segment_of<'a>(entry: &Entry<'a>) -> Option<&'a Segment> {
@@ -215,6 +220,8 @@ pub(in crate::playback) fn start(window: &Window, first: &Segment, tracks: &[Tra
     let time_offset_us = if time_offset_us < 1000 { 0 } else { time_offset_us };
     match (window.mode, time_offset_us) {
         (Mode::Vod { .. }, 0) => None,
-        (_, time_offset_us) => Some(Start { time_offset_us, precise: time_offset_us > 0 }),
+        // Shaka Player (5.2) takes 0 for "no such tag" and would begin at the live edge.
+        (_, 0) => Some(Start { time_offset_us: 1000, precise: false }),
+        (_, time_offset_us) => Some(Start { time_offset_us, precise: true }),
     }
 }

@@ -101,7 +101,7 @@ fn is_muxed(target: &PlaylistTarget, container: Container) -> bool {
 }
 
 /// The container that address and configuration name; `None` where the codec decides.
-const fn named_container(target: &PlaylistTarget, plain: PlainHls) -> Option<Container> {
+pub(super) const fn named_container(target: &PlaylistTarget, plain: PlainHls) -> Option<Container> {
     match (target.format, plain) {
         (PlaylistFormat::HlsTs, _) | (PlaylistFormat::Hls, PlainHls::Ts) => Some(Container::Ts),
         (PlaylistFormat::Hls, PlainHls::Auto) => None,

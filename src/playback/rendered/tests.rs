@@ -7,7 +7,7 @@ use crate::playback::hls::{self, Material, MediaPlace, PlainHls};
 use crate::playback::plan::Plan;
 use crate::playback::url::{Target, parse};
 use crate::playback::view::block_of;
-use crate::playback::window::{Recorded, resolve};
+use crate::playback::window::{Limits, Recorded, resolve};
 use proptest::prelude::*;
 
 /// Twenty minutes before a full hour.
@@ -128,13 +128,14 @@ fn both(
     let recorded = Recorded {
         first_start: rows.iter().map(|s| s.id.start).min().unwrap(),
         live_edge: rows.iter().map(|s| s.id.end()).max().unwrap(),
+        longest_us: rows.iter().map(Segment::longest_us).max().unwrap(),
     };
     let Ok(window) = resolve(&target.form, now, Some(recorded), &limits) else { return (None, None) };
     let Rows::Overlapping(range) = window.rows else { return (None, None) };
     let place = MediaPlace { base_url: base, whole_objects: base.is_some() };
     let view = View::overlapping(blocks, range);
-    let quick = media_playlist(&request, target, &window, &view, &limits, place);
-    let plain = Plan::build(&window, view.segments(), &limits)
+    let quick = media_playlist(&request, target, &window, &view, place);
+    let plain = Plan::build(&window, view.segments())
         .and_then(|plan| {
             let none = |_| None;
             let material = Material { plain: PlainHls::Auto, inits: &[], place, first_sample_bytes: &none };
@@ -165,8 +166,8 @@ proptest! {
         let base = base.then_some("https://cdn.example/x/");
         let query = if token { "?token=a%20b&n=1" } else { "" };
         let from = T0 + from;
-        // Long after; while it grows.
-        for now in [UtcUs::from_seconds(T0 + 20_000), UtcUs::from_seconds(from + length / 2)] {
+        // Long after; while it grows; just after its end.
+        for now in [T0 + 20_000, from + length / 2, from + length + 310].map(UtcUs::from_seconds) {
             for (list, container) in LISTS {
                 for form in [format!("index-{from}-{length}"), format!("archive-{from}-now"), format!("rewind-{length}")] {
                     let path = format!("{list}/{form}.{container}.m3u8{query}");
