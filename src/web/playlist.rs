@@ -98,11 +98,11 @@ pub async fn answer(
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
     };
-    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
     let place = hls::MediaPlace {
         base_url: node.options.media_base_url.as_deref(),
         whole_objects: node.options.media_redirect,
     };
+    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
     if let Some(text) = rendered::media_playlist(request, target, &window, &view, place) {
         return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
