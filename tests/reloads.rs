@@ -5,7 +5,6 @@
 #[path = "support/reload_checker.rs"]
 #[allow(dead_code)]
 mod reload_checker;
-#[allow(dead_code)]
 mod web_bed;
 
 use evertape::media::segment::{Segment, SegmentId, TrackPart};
@@ -272,7 +271,7 @@ fn watch(seed: u64) -> Seen {
             let delta = known.answer(&format!("{address}?_HLS_skip=YES"), now).unwrap_or_else(|e| fail(e.to_string()));
             let sliding = !whole.contains("#EXT-X-PLAYLIST-TYPE");
             // Some players ask for delta updates only; both must end with the same.
-            let first = if player.last().is_some() && seed % 2 == 0 { &delta } else { &whole };
+            let first = if player.last().is_some() && seed.is_multiple_of(2) { &delta } else { &whole };
             let loaded = player.reload(first).unwrap_or_else(|e| fail(e)).clone();
             player.rebuild(&delta).unwrap_or_else(|e| fail(e));
             let plain = Loaded::read(&whole, None).unwrap_or_else(|e| fail(e));
