@@ -16,7 +16,7 @@ use evertape::store::{self, ByteStream, FaultyStore, ObjectInfo, ObjectStore, Pu
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use recorded::{Bed, HOUR_US, Plan, all_time, inits, name, start};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;

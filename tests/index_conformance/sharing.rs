@@ -18,7 +18,7 @@ pub async fn free_numbers_are_filled_by_anybody(bed: Bed) {
     assert_eq!(bed.index.tail(&name).await.unwrap(), tail, "the tail stays");
     assert_eq!(bed.index.sample_tables(&name, 1, 3).await.unwrap().len(), 2);
     let extent = bed.index.extent(&name).await.unwrap();
-    assert_eq!(extent, Some(Extent { first_start: at(0), live_edge: at(30) }));
+    assert_eq!(extent, Some(Extent { first_start: at(0), live_edge: at(30), longest_us: 6_000_000 }));
 }
 
 pub async fn a_fill_changes_nothing_that_is_there(bed: Bed) {
