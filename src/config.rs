@@ -7,6 +7,7 @@
 use crate::media::StreamName;
 use crate::playback::hls::PlainHls;
 use crate::recorder::source::spec::SourceSpec;
+use crate::recorder::spool::WhenFull;
 use crate::store::{S3Options, S3Store};
 use figment::providers::{Env, Format, Serialized, Toml};
 use figment::value::{Dict, Map, Value};
@@ -28,6 +29,8 @@ const NOT_TEXTS: &[&str] = &[
     "http.cors_origins",
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
+    "recorder.uploads",
+    "recorder.max_streams",
     "playback.row_cache_mib",
     "playback.media_cache_mib",
     "playback.max_streams",
@@ -110,8 +113,21 @@ pub struct RecorderSettings {
     pub spool: PathBuf,
     /// Length of a segment; the cut falls on the nearest sync sample.
     pub segment_seconds: u32,
-    /// Most the spool may hold, in MiB; beyond it new segments are lost, loudly.
+    /// Most the spool may hold, in MiB; beyond it segments are lost, loudly.
     pub spool_max_mib: u64,
+    /// Which are lost then: `drop-newest` or `drop-oldest`.
+    pub spool_when_full: WhenFull,
+    /// Segments that one process uploads at a time.
+    pub uploads: u32,
+    /// Most streams that this process records; no limit when left out. Others record the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_streams: Option<u32>,
+    /// Life of a stream's lease: how long a dead recorder's streams wait for another one.
+    #[serde(with = "humantime_text")]
+    pub lease: Duration,
+    /// How much a standby keeps ready of each of its streams.
+    #[serde(with = "humantime_text")]
+    pub standby_keep: Duration,
     /// A source that sends nothing for this long is connected to anew.
     #[serde(with = "humantime_text")]
     pub stall: Duration,
@@ -129,6 +145,8 @@ pub struct PlaybackSettings {
     pub max_window: Duration,
     /// Where playlists point for media (a CDN); relative to the playlist when left out.
     pub media_base_url: Option<String>,
+    /// Players fetch fragmented MP4 from the store itself; from this node when left out.
+    pub media_redirect: Option<MediaRedirect>,
     /// Memory for rows of the index, texts of playlists and sample tables, in MiB.
     pub row_cache_mib: u64,
     /// Memory for media that was read lately, in MiB.
@@ -148,6 +166,14 @@ pub struct PreviewSettings {
     pub width: u32,
     /// Most of these programs at once.
     pub processes: usize,
+}
+
+/// `playback.media_redirect`: how players are sent to the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaRedirect {
+    /// 302 to an address that the store's key has signed.
+    Presigned,
 }
 
 /// `[janitor]`: retention.
@@ -182,6 +208,9 @@ pub struct StreamSettings {
     /// What plain `.m3u8` means: `auto` (MPEG-TS where the picture is H.264, else fragmented MP4), `ts` or `fmp4`.
     #[serde(default)]
     pub hls: PlainHls,
+    /// A second recorder takes in the same source and takes over without a gap when the first one dies.
+    #[serde(default)]
+    pub standby: bool,
 }
 
 impl Default for Config {
@@ -194,12 +223,18 @@ impl Default for Config {
                 spool: "data/spool".into(),
                 segment_seconds: 6,
                 spool_max_mib: 20 * 1024,
+                spool_when_full: WhenFull::default(),
+                uploads: 16,
+                max_streams: None,
+                lease: Duration::from_secs(30),
+                standby_keep: Duration::from_secs(180),
                 stall: Duration::from_secs(10),
                 listen: None,
             },
             playback: PlaybackSettings {
                 max_window: Duration::from_secs(24 * 3600),
                 media_base_url: None,
+                media_redirect: None,
                 row_cache_mib: 256,
                 media_cache_mib: 256,
                 max_streams: 4000,
@@ -322,6 +357,20 @@ impl Config {
         }
         if !(1..=1 << 40).contains(&self.recorder.spool_max_mib) {
             fault("recorder.spool_max_mib", "1 or more; some hours of all streams, for instance 20480".into());
+        }
+        if !(1..=1024).contains(&self.recorder.uploads) {
+            fault("recorder.uploads", "1 to 1024; 16 suits most stores".into());
+        }
+        if self.recorder.max_streams == Some(0) {
+            fault("recorder.max_streams", "1 or more; leave it out for no limit".into());
+        }
+        if !(Duration::from_secs(2)..=Duration::from_secs(600)).contains(&self.recorder.lease) {
+            fault("recorder.lease", "2s to 10m; 30s is usual".into());
+        }
+        if self.recorder.standby_keep < 2 * self.recorder.lease
+            || self.recorder.standby_keep > Duration::from_secs(86_400)
+        {
+            fault("recorder.standby_keep", "from twice recorder.lease to 24h; 3m is usual".into());
         }
         if self.recorder.stall < Duration::from_secs(1) {
             fault("recorder.stall", "at least 1s".into());
@@ -577,6 +626,8 @@ mod tests {
                 "http.cors_origins: \"https://tv.example/\": write it",
             ),
             ("[http]\ncors_origins = [\"*\"]", "http.cors_origins"),
+            ("[playback]\nmedia_redirect = \"presigned\"", "playback.media_redirect: a folder has no addresses"),
+            ("[playback]\nmedia_redirect = \"always\"", "playback.media_redirect"),
             ("[playback]\nrow_cache_mib = 1", "playback.row_cache_mib: 16 or more"),
             ("[playback]\nmedia_cache_mib = \"much\"", "playback.media_cache_mib: a text was given"),
             ("[recorder]\nspool_max_mib = 0", "recorder.spool_max_mib: 1 or more"),

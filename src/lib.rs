@@ -10,12 +10,13 @@
 //! | layer | modules |
 //! |---|---|
 //! | wiring | `main.rs`, `config.rs` |
-//! | services | [`recorder`], [`web`], [`janitor`] |
+//! | services | [`recorder`], [`web`], [`janitor`], [`check`] |
 //! | adapters | [`store`], [`index`] |
 //! | answers (pure) | [`playback`] |
 //! | formats (pure) | [`container`], [`manifest`] |
 //! | vocabulary (pure) | [`media`] |
 
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod container;

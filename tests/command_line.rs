@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-const SUBCOMMANDS: &[&str] = &["run", "record", "play", "janitor", "migrate", "check-config"];
+const SUBCOMMANDS: &[&str] = &["run", "record", "play", "janitor", "check", "reindex", "migrate", "check-config"];
 /// Stands in every place where a secret may be written.
 const SECRET: &str = "hunter2";
 
@@ -201,7 +201,7 @@ fn dead_servers_are_waited_for_clearly_and_without_secrets() {
     let mut migrate = Running::start(dir.path(), &["migrate", "--log-format", "text"], &env);
     let mut record = Running::start(dir.path(), &["record", "--log-format", "json"], &env);
     let mut play = Running::start(dir.path(), &["play", "--log-format", "text"], &env);
-    let said = record.wait_for(|s| s.contains("recording waits"), Duration::from_secs(30));
+    let said = record.wait_for(|s| s.contains("publishing waits"), Duration::from_secs(30));
     for line in said.lines() {
         let json: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
         assert!(json["level"].is_string(), "{line}");

@@ -4,6 +4,7 @@
 #[path = "support/postgres.rs"]
 mod postgres;
 mod recorded;
+mod support;
 
 use evertape::janitor::{Keep, Mode, Round, Rules, round};
 use evertape::media::lock::{Lock, LockId};

@@ -9,7 +9,7 @@ const LAYERS: &[&[&str]] = &[
     &["container", "manifest"],
     &["playback"],
     &["clock", "crash_points", "store", "index"],
-    &["recorder", "web", "janitor"],
+    &["recorder", "web", "janitor", "check"],
     &["config", "cli", "main"],
 ];
 

@@ -119,7 +119,12 @@ async fn ended_at_any_moment_and_begun_again() {
     assert!(runs.len() > 1, "it was never ended in the middle");
     for run in &runs {
         for (recorded, sent) in run.iter().zip(&sent) {
-            assert!(sent.starts_with(recorded), "a run is not the beginning of the clip");
+            let from = sent.iter().position(|s| Some(s) == recorded.first());
+            assert!(
+                sent.starts_with(recorded),
+                "a run of {} samples from {from:?} is not the beginning of the clip",
+                recorded.len()
+            );
         }
     }
     assert!(runs.last().is_some_and(|run| *run == sent), "the last run is not the whole clip");

@@ -185,7 +185,7 @@ impl<'a> Known<'a> {
         };
         let inits: Vec<InitInfo> = hls::inits_needed(target, &plan, PlainHls::Auto)?.into_iter().map(video).collect();
         let first_sample_bytes = &|sequence| Some(1000 + sequence as u32);
-        let material = Material { plain: PlainHls::Auto, inits: &inits, media_base_url: None, first_sample_bytes };
+        let material = Material { plain: PlainHls::Auto, inits: &inits, place: Default::default(), first_sample_bytes };
         hls::playlist(&request, target, &plan, &material)
     }
 }

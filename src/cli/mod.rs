@@ -1,6 +1,6 @@
 //! The command line: reads the configuration, connects, starts roles, ends them in order.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration.
+//! Exit codes: 0 done, 1 failed while running, 2 wrong command line or configuration. Those of `check`: see there.
 
 mod logging;
 mod observability;
@@ -25,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   evertape run --config evertape.toml       everything in one process: record, play, retention
   evertape check-config --config my.toml    say what is wrong with a configuration, and how to mend it
+  evertape check --config my.toml           do index and bucket agree?
   evertape migrate --config my.toml         create or update the index's schema, before record and play
   EVERTAPE_HTTP__LISTEN=127.0.0.1:9000 evertape play --config my.toml
 
@@ -59,6 +60,25 @@ enum Command {
         #[command(flatten)]
         args: upkeep::JanitorArgs,
     },
+    /// Compare index and bucket, both ways: exit code 0 if they agree, 1 if not, 2 if it cannot be told.
+    ///
+    /// May run beside everything else. Says what is missing, what is too much, and what to do about it.
+    Check {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        args: upkeep::CheckArgs,
+    },
+    /// Make the index again from the bucket alone.
+    ///
+    /// For a lost or damaged database: give an empty one in [index], run this, then the rest. What only the database
+    /// knows (locks, settings) comes from its backup.
+    Reindex {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        args: upkeep::ReindexArgs,
+    },
     /// Create the index's schema or bring it up to date, then end.
     Migrate(Common),
     /// Check the configuration and end: exit code 0 if it is good, 2 if not.
@@ -79,7 +99,7 @@ impl Command {
     fn common(&self) -> &Common {
         match self {
             Self::Run(c) | Self::Record(c) | Self::Play(c) | Self::Migrate(c) | Self::CheckConfig(c) => c,
-            Self::Janitor { common, .. } => common,
+            Self::Janitor { common, .. } | Self::Check { common, .. } | Self::Reindex { common, .. } => common,
         }
     }
 }
@@ -121,7 +141,8 @@ pub fn main(cli: Cli) -> ExitCode {
         return check_config(&config);
     }
     let shows_progress = matches!(cli.command, Command::Record(_)) && progress::on_terminal();
-    let log_format = logging::start(common.log_format, shows_progress);
+    let upkeep = matches!(cli.command, Command::Check { .. } | Command::Reindex { .. });
+    let log_format = logging::start(common.log_format, shows_progress || upkeep);
     // A descriptor for each connection and object; the usual soft limit of 1024 would starve the spool.
     if let Err(error) = rlimit::increase_nofile_limit(MOST_FILES) {
         tracing::warn!(%error, "the limit of open files stays as it is");
@@ -136,13 +157,16 @@ pub fn main(cli: Cli) -> ExitCode {
             Command::Record(_) => roles::record(config, shows_progress).await,
             Command::Play(_) => roles::play(config).await,
             Command::Janitor { args, .. } => upkeep::janitor(config, args).await,
+            Command::Check { args, .. } => return Ok(upkeep::check(config, args).await),
+            Command::Reindex { args, .. } => upkeep::reindex(config, args).await,
             Command::Migrate(_) => roles::migrate(config).await,
             Command::CheckConfig(_) => Ok(()),
         }
+        .map(|()| ExitCode::SUCCESS)
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Once, in the form in which whoever reads the log expects it.
             match log_format {

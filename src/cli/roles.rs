@@ -8,7 +8,7 @@ use evertape::janitor;
 use evertape::recorder::source::spec::SourceSpec;
 use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
-use evertape::recorder::{self, Environment, RecordedStream};
+use evertape::recorder::{self, Environment, RecordedStream, Tuning};
 use evertape::store::{self, ObjectStore};
 use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
@@ -59,21 +59,28 @@ fn recorded_streams(config: &Config) -> anyhow::Result<Vec<(RecordedStream, Arc<
         .iter()
         .map(|s| {
             let source = Some(SourceSpec::parse(s.source.expose())?);
-            Ok((RecordedStream { name: s.name.clone(), source }, Arc::new(StreamStatus::new(s.name.clone()))))
+            let recorded = RecordedStream { name: s.name.clone(), source, standby: s.standby };
+            Ok((recorded, Arc::new(StreamStatus::new(s.name.clone()))))
         })
         .collect()
 }
 
 fn recording_environment(config: &Config, backends: &Backends) -> anyhow::Result<Arc<Environment>> {
-    let spool = Spool::open(&config.recorder.spool, config.recorder.spool_max_mib << 20).with_context(|| {
-        format!("the spool {} cannot be opened; see recorder.spool", config.recorder.spool.display())
-    })?;
+    let settings = &config.recorder;
+    let spool = Spool::open_with(&settings.spool, settings.spool_max_mib << 20, settings.spool_when_full)
+        .with_context(|| format!("the spool {} cannot be opened; see recorder.spool", settings.spool.display()))?;
     Ok(Arc::new(Environment {
         store: backends.store.clone(),
         index: backends.index.clone(),
         spool,
-        segment_seconds: config.recorder.segment_seconds,
-        stall: config.recorder.stall,
+        segment_seconds: settings.segment_seconds,
+        stall: settings.stall,
+        tuning: Tuning {
+            lease: settings.lease,
+            standby_keep: settings.standby_keep,
+            uploads: settings.uploads as usize,
+            max_streams: settings.max_streams,
+        },
     }))
 }
 
@@ -133,6 +140,7 @@ async fn serve(
     let options = PlaybackOptions {
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
+        media_redirect: config.playback.media_redirect.is_some(),
         segment_seconds: config.recorder.segment_seconds,
         max_streams: config.playback.max_streams,
         jpeg: jpeg_options(config).await,
@@ -196,7 +204,7 @@ fn announce(config: &Config, mut address: SocketAddr) {
 
 /// An index that is not up yet is waited for: machines of one installation start in any order. `false` when the
 /// process was told to stop before that.
-async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<bool> {
+pub async fn migrate_with_patience(backends: &Backends, cancel: &CancellationToken) -> anyhow::Result<bool> {
     let until = tokio::time::Instant::now() + INDEX_PATIENCE;
     let migrated = async {
         loop {

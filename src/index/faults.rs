@@ -5,8 +5,8 @@
 
 use super::error::error;
 use super::{
-    Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published, Result,
-    Row, Tail,
+    Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published,
+    RecorderBeat, Result, Row, Tail,
 };
 use crate::media::lock::{Lock, LockId};
 use crate::media::segment::{SegmentId, SegmentWithTables};
@@ -199,6 +199,14 @@ impl<I: Index + ?Sized> Index for FaultyIndex<I> {
         self.call("publish", self.inner.publish(lease, segment, inits)).await
     }
 
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.call("fill", self.inner.fill(segment, inits)).await
+    }
+
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        self.call("beat", self.inner.beat(beat)).await
+    }
+
     async fn window(
         &self,
         stream: &StreamName,
@@ -270,6 +278,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         limit: usize,
     ) -> Result<Vec<Row>> {
         self.call("rows", self.inner.rows(stream, window, after, limit)).await
+    }
+
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        self.call("row", self.inner.row(stream, sequence)).await
     }
 
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {

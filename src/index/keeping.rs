@@ -80,6 +80,9 @@ pub trait Keeping: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Row>>;
 
+    /// The row with this number, listed or marked.
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>>;
+
     /// Marks these very segments as of `now`, locked or not: their objects are gone. Returns how many were listed.
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64>;
 

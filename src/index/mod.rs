@@ -11,6 +11,7 @@ use std::sync::Arc;
 mod error;
 pub mod faults;
 mod keeping;
+mod members;
 mod partitions;
 pub mod postgres;
 mod postgres_keeping;
@@ -107,6 +108,23 @@ pub enum Published {
     Superseded,
 }
 
+/// A sign of life of a recorder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecorderBeat {
+    /// The recorder: holder of its leases.
+    pub recorder: String,
+    /// Grows with each sign of life. Given back by the index; what is written does not matter.
+    pub beat: u64,
+    /// When it was, by the recorder's own clock.
+    pub seen: UtcUs,
+    /// Most streams it records; `None` for no limit.
+    pub capacity: Option<u32>,
+    /// Streams it records now.
+    pub held: u32,
+    /// It is about to end.
+    pub leaving: bool,
+}
+
 /// A marked segment whose grace is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deletable {
@@ -166,6 +184,17 @@ pub trait Index: Keeping {
     /// # Errors
     /// `Fenced` when the lease's epoch is no longer the stream's.
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published>;
+
+    /// Puts a segment into the place of a free number below the newest, whoever holds the lease: what one recorder
+    /// had and the archive lacked. Idempotent. `Superseded` when the number is taken, or the segment does not lie
+    /// in time and discontinuities between its neighbours; then nothing was written.
+    ///
+    /// # Errors
+    /// `Other` when the number is not below the stream's next one.
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published>;
+
+    /// Notes a sign of life of a recorder, and gives those of all recorders, this one included.
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>>;
 
     /// Listed segments that overlap `window`, by ascending sequence, at most `limit`, starting after sequence
     /// `after` if given. Callers page on with the last sequence they got.

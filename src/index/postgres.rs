@@ -4,13 +4,14 @@
 //! Never: an address or a password in an error, a wait without an end, a connection in an unknown state put back.
 
 use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
+use super::members::{self, BeatColumns, NeighbourColumns};
 use super::partitions::{Partitions, day_of};
 use super::postgres_keeping::spans;
 use super::postgres_rows::{days, delete_rows, find, lock_stream, look_for_extent, read_stream, write_stream};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
-use super::stream_row::{StreamRow, Verdict, fenced, same_stream};
-use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
+use super::stream_row::{StreamRow, Verdict, Writer, fenced, same_stream};
+use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, RecorderBeat, Result, Tail, sql};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
@@ -39,7 +40,7 @@ const DELETE_BATCH: usize = 500;
 const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -131,10 +132,24 @@ impl PostgresIndex {
         Ok(Held { conn, finished: false })
     }
 
+    async fn commit(&self, writer: Writer<'_>, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        let new = NewRow::of(segment)?;
+        let inits = row::init_columns(inits)?;
+        within(OPERATION_TIMEOUT, "publishing a segment", async {
+            for _ in 0..3 {
+                if let Some(published) = self.try_publish(writer, &segment.segment, &new, &inits).await? {
+                    return Ok(published);
+                }
+            }
+            Err(error(IndexErrorKind::Unavailable, "publishing a segment: its partition is dropped again and again"))
+        })
+        .await
+    }
+
     /// One attempt of a publish. `None` when the day's partition has gone since it was seen.
     async fn try_publish(
         &self,
-        lease: &Lease,
+        writer: Writer<'_>,
         segment: &Segment,
         new: &NewRow,
         inits: &[(Vec<u8>, String)],
@@ -144,15 +159,13 @@ impl PostgresIndex {
         let mut conn = self.connection().await?;
         self.partitions.ensure(&mut conn, new.start_utc_us).await?;
         let mut tx = conn.begin().await.map_err(&failed)?;
-        let Some(state) = lock_stream(&mut tx, &lease.stream).await?.filter(|s| s.epoch == lease.epoch) else {
-            return Err(fenced(lease));
-        };
+        let state = writer.check(lock_stream(&mut tx, &segment.id.stream).await?, segment)?;
         // Above the highest number there is nothing to look for.
         let known = segment.id.sequence < state.tail.next_sequence;
         let existing = if known { find(&mut tx, stream, new).await? } else { None };
         let replaces = match &existing {
             None => false,
-            Some(existing) => match existing.weigh(segment)? {
+            Some(existing) => match writer.weigh(existing, segment)? {
                 verdict @ (Verdict::Keep | Verdict::Superseded) => {
                     tx.rollback().await.map_err(&failed)?;
                     conn.finish();
@@ -168,6 +181,16 @@ impl PostgresIndex {
                 }
             },
         };
+        if let Writer::Fill = writer {
+            let (not_before, before) = members::neighbourhood(segment);
+            let ask = sqlx::query_as(members::NEIGHBOURS).bind(stream).bind(not_before).bind(before);
+            let neighbours: Vec<NeighbourColumns> = ask.fetch_all(&mut *tx).await.map_err(&failed)?;
+            if !members::fits(segment, &neighbours)? {
+                tx.rollback().await.map_err(&failed)?;
+                conn.finish();
+                return Ok(Some(Published::Superseded));
+            }
+        }
         for (hash, params) in inits {
             let insert = sqlx::query(sql::INSERT_INIT).bind(stream).bind(hash).bind(params);
             insert.execute(&mut *tx).await.map_err(&failed)?;
@@ -329,15 +352,32 @@ impl Index for PostgresIndex {
 
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         same_stream(lease, &segment.segment.id.stream, &segment.segment.object)?;
-        let new = NewRow::of(segment)?;
-        let inits = row::init_columns(inits)?;
-        within(OPERATION_TIMEOUT, "publishing a segment", async {
-            for _ in 0..3 {
-                if let Some(published) = self.try_publish(lease, &segment.segment, &new, &inits).await? {
-                    return Ok(published);
-                }
-            }
-            Err(error(IndexErrorKind::Unavailable, "publishing a segment: its partition is dropped again and again"))
+        self.commit(Writer::Holder(lease), segment, inits).await
+    }
+
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.commit(Writer::Fill, segment, inits).await
+    }
+
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        within(OPERATION_TIMEOUT, "noting a sign of life", async {
+            let failed = during("noting a sign of life");
+            let mut conn = self.connection().await?;
+            sqlx::query(members::BEAT)
+                .bind(&beat.recorder)
+                .bind(beat.seen.0)
+                .bind(beat.capacity.map(i64::from))
+                .bind(i64::from(beat.held))
+                .bind(i64::from(beat.leaving))
+                .execute(&mut *conn)
+                .await
+                .map_err(&failed)?;
+            let forgotten = beat.seen.plus_us(-members::FORGET_AFTER_US).0;
+            sqlx::query(members::FORGET).bind(forgotten).execute(&mut *conn).await.map_err(&failed)?;
+            let rows: Vec<BeatColumns> =
+                sqlx::query_as(members::RECORDERS).fetch_all(&mut *conn).await.map_err(&failed)?;
+            conn.finish();
+            members::beats(rows)
         })
         .await
     }
@@ -584,6 +624,7 @@ fn migrations() -> Migrator {
         migration(1, "time index", include_str!("../../migrations/postgres/0001_time_index.sql")),
         migration(2, "keeping", include_str!("../../migrations/postgres/0002_keeping.sql")),
         migration(3, "longest segment", include_str!("../../migrations/postgres/0003_longest_segment.sql")),
+        migration(4, "recorders", include_str!("../../migrations/postgres/0004_recorders.sql")),
     ])
 }
 

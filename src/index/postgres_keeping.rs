@@ -85,6 +85,21 @@ impl Keeping for PostgresIndex {
         .await
     }
 
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        within(OPERATION_TIMEOUT, "reading a row", async {
+            let mut conn = self.connection().await?;
+            let number = bound(sequence);
+            let mut found: Option<RowColumns> = None;
+            if let Some((first, last)) = days(&mut conn, stream.as_str(), number, number.saturating_add(1)).await? {
+                let ask = sqlx::query_as(sql::ROW).bind(stream.as_str()).bind(number).bind(first).bind(last);
+                found = ask.fetch_optional(&mut *conn).await.map_err(during("reading a row"))?;
+            }
+            conn.finish();
+            Ok(row::rows(stream, found.into_iter().collect())?.pop())
+        })
+        .await
+    }
+
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
         let mut by_stream: BTreeMap<&StreamName, Vec<&SegmentId>> = BTreeMap::new();
         segments.iter().for_each(|id| by_stream.entry(&id.stream).or_default().push(id));

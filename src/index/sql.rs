@@ -111,6 +111,11 @@ pub(super) const ROWS: &str = "select sequence, epoch, run, start_utc_us, durati
     where stream = $1 and start_utc_us >= $2 and start_utc_us < $3 and (start_utc_us > $4 or sequence > $5) \
     order by start_utc_us, sequence limit $6";
 
+/// stream, sequence, not before, before → `RowColumns`.
+pub(super) const ROW: &str = "select sequence, epoch, run, start_utc_us, duration_us, discontinuity, anchor_ticks, \
+    object_key, object_offset, object_length, parts, marked_utc_us from segments \
+    where stream = $1 and sequence = $2 and start_utc_us >= $3 and start_utc_us < $4";
+
 /// stream, start, sequence, epoch, run, now: only that very segment, and only while it is listed.
 pub(super) const MARK_ONE: &str = "update segments set marked_utc_us = $6 where stream = $1 and start_utc_us = $2 \
     and sequence = $3 and epoch = $4 and run = $5 and marked_utc_us is null";

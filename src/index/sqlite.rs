@@ -4,11 +4,12 @@
 //! in one transaction that begins by locking the file. Never: a commit that a loss of power could undo.
 
 use super::error::{OPERATION_TIMEOUT, PING_TIMEOUT, check_version, during, error, of_migration, within};
+use super::members::{self, BeatColumns, NeighbourColumns};
 use super::row::{self, MarkedColumns, NewRow, SegmentColumns, bound, limit as rows_limit, to_sql};
 use super::spans::Spans;
 use super::sqlite_keeping::spans;
-use super::stream_row::{Existing, StreamColumns, StreamRow, Verdict, fenced, same_stream};
-use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, sql};
+use super::stream_row::{Existing, StreamColumns, StreamRow, Verdict, Writer, fenced, same_stream};
+use super::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, RecorderBeat, Result, Tail, sql};
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
 use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, SampleTable, Segment, StreamName, UtcRange, UtcUs};
@@ -39,7 +40,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 3;
+const SCHEMA_VERSION: i64 = 4;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
@@ -100,6 +101,21 @@ impl SqliteIndex {
 
     pub(super) async fn write(&self, doing: &'static str) -> Result<Transaction<'static, Sqlite>> {
         self.writer.begin_with(BEGIN).await.map_err(during(doing))
+    }
+
+    async fn commit(&self, writer: Writer<'_>, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        let new = NewRow::of(segment)?;
+        let inits = row::init_columns(inits)?;
+        within(OPERATION_TIMEOUT, "publishing a segment", async {
+            let failed = during("publishing a segment");
+            let mut tx = self.write("publishing a segment").await?;
+            let state = stream_row(&mut tx, &segment.segment.id.stream).await?;
+            let state = writer.check(state, &segment.segment)?;
+            let published = insert(&mut tx, writer, state, &segment.segment, &new, &inits).await?;
+            tx.commit().await.map_err(&failed)?;
+            Ok(published)
+        })
+        .await
     }
 
     async fn read_stream(&self, stream: &StreamName) -> Result<Option<StreamRow>> {
@@ -198,17 +214,32 @@ impl Index for SqliteIndex {
 
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         same_stream(lease, &segment.segment.id.stream, &segment.segment.object)?;
-        let new = NewRow::of(segment)?;
-        let inits = row::init_columns(inits)?;
-        within(OPERATION_TIMEOUT, "publishing a segment", async {
-            let failed = during("publishing a segment");
-            let mut tx = self.write("publishing a segment").await?;
-            let Some(state) = stream_row(&mut tx, &lease.stream).await?.filter(|s| s.epoch == lease.epoch) else {
-                return Err(fenced(lease));
-            };
-            let published = insert(&mut tx, state, &segment.segment, &new, &inits).await?;
+        self.commit(Writer::Holder(lease), segment, inits).await
+    }
+
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        self.commit(Writer::Fill, segment, inits).await
+    }
+
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        within(OPERATION_TIMEOUT, "noting a sign of life", async {
+            let failed = during("noting a sign of life");
+            let mut tx = self.write("noting a sign of life").await?;
+            sqlx::query(members::BEAT)
+                .bind(&beat.recorder)
+                .bind(beat.seen.0)
+                .bind(beat.capacity.map(i64::from))
+                .bind(i64::from(beat.held))
+                .bind(i64::from(beat.leaving))
+                .execute(&mut *tx)
+                .await
+                .map_err(&failed)?;
+            let forgotten = beat.seen.plus_us(-members::FORGET_AFTER_US).0;
+            sqlx::query(members::FORGET).bind(forgotten).execute(&mut *tx).await.map_err(&failed)?;
+            let rows: Vec<BeatColumns> =
+                sqlx::query_as(members::RECORDERS).fetch_all(&mut *tx).await.map_err(&failed)?;
             tx.commit().await.map_err(&failed)?;
-            Ok(published)
+            members::beats(rows)
         })
         .await
     }
@@ -418,6 +449,7 @@ fn migrations() -> Migrator {
         migration(1, "time index", include_str!("../../migrations/sqlite/0001_time_index.sql")),
         migration(2, "keeping", include_str!("../../migrations/sqlite/0002_keeping.sql")),
         migration(3, "longest segment", include_str!("../../migrations/sqlite/0003_longest_segment.sql")),
+        migration(4, "recorders", include_str!("../../migrations/sqlite/0004_recorders.sql")),
     ])
 }
 
@@ -433,6 +465,7 @@ pub(super) async fn stream_row(conn: &mut SqliteConnection, stream: &StreamName)
 /// Writes a segment in the transaction that read `state`.
 async fn insert(
     conn: &mut SqliteConnection,
+    writer: Writer<'_>,
     state: StreamRow,
     segment: &Segment,
     new: &NewRow,
@@ -448,7 +481,7 @@ async fn insert(
         .map_err(&failed)?;
     let existing = existing.map(Existing::of).transpose()?;
     if let Some(existing) = &existing {
-        match existing.weigh(segment)? {
+        match writer.weigh(existing, segment)? {
             Verdict::Keep => return Ok(Published::AlreadyThere),
             Verdict::Superseded => return Ok(Published::Superseded),
             Verdict::Replace => {}
@@ -456,6 +489,14 @@ async fn insert(
         for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
             let delete = sqlx::query(statement).bind(stream).bind(existing.start.0).bind(new.sequence);
             delete.execute(&mut *conn).await.map_err(&failed)?;
+        }
+    }
+    if let Writer::Fill = writer {
+        let (not_before, before) = members::neighbourhood(segment);
+        let ask = sqlx::query_as(members::NEIGHBOURS).bind(stream).bind(not_before).bind(before);
+        let neighbours: Vec<NeighbourColumns> = ask.fetch_all(&mut *conn).await.map_err(&failed)?;
+        if !members::fits(segment, &neighbours)? {
+            return Ok(Published::Superseded);
         }
     }
     for (hash, params) in inits {

@@ -89,6 +89,16 @@ impl Keeping for SqliteIndex {
         .await
     }
 
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        within(OPERATION_TIMEOUT, "reading a row", async {
+            let ask =
+                sqlx::query_as(sql::ROW).bind(stream.as_str()).bind(bound(sequence)).bind(i64::MIN).bind(i64::MAX);
+            let found: Option<RowColumns> = ask.fetch_optional(&self.readers).await.map_err(during("reading a row"))?;
+            Ok(row::rows(stream, found.into_iter().collect())?.pop())
+        })
+        .await
+    }
+
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
         let mut by_stream: BTreeMap<&StreamName, Vec<&SegmentId>> = BTreeMap::new();
         segments.iter().for_each(|id| by_stream.entry(&id.stream).or_default().push(id));

@@ -33,6 +33,42 @@ pub(super) struct Existing {
     pub object: String,
 }
 
+/// Who writes a segment.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Writer<'a> {
+    /// The holder of the stream's lease.
+    Holder(&'a Lease),
+    /// Anybody, into a free number.
+    Fill,
+}
+
+impl Writer<'_> {
+    /// Whether it may write `segment` where the stream stands at `state`.
+    ///
+    /// # Errors
+    /// `Fenced` for a holder whose epoch is over; `Other` for a number that is not below the next one.
+    pub fn check(self, state: Option<StreamRow>, segment: &Segment) -> Result<StreamRow> {
+        match self {
+            Self::Holder(lease) => state.filter(|s| s.epoch == lease.epoch).ok_or_else(|| fenced(lease)),
+            Self::Fill => state.filter(|s| segment.id.sequence < s.tail.next_sequence).ok_or_else(|| {
+                error(IndexErrorKind::Other, format!("{} is not a number that could be filled", segment.object))
+            }),
+        }
+    }
+
+    /// What a write has to do where `existing` has the number.
+    ///
+    /// # Errors
+    /// As [`Existing::weigh`].
+    pub fn weigh(self, existing: &Existing, segment: &Segment) -> Result<Verdict> {
+        match self {
+            Self::Holder(_) => existing.weigh(segment),
+            Self::Fill if existing.object == segment.object.as_str() => Ok(Verdict::Keep),
+            Self::Fill => Ok(Verdict::Superseded),
+        }
+    }
+}
+
 /// What a publish has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {

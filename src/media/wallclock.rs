@@ -8,6 +8,15 @@ use super::time::{Ticks, UtcUs};
 /// A difference larger than this between media clock and wall clock is a jump: a new run begins.
 pub const JUMP_US: i64 = 10_000_000;
 
+/// The archive's wall time is to be no further from the truth than this: a larger error that stays is a jump.
+pub const WALL_ERROR_US: i64 = 500_000;
+
+/// A statement in whole seconds is this far off by itself.
+const COARSE_ERROR_US: i64 = 1_000_000;
+
+/// Observations in a row that show an error which is no accident.
+const PERSISTENT: usize = 5;
+
 /// Fastest correction: microseconds of wall time per second of media (500 ppm).
 pub const MAX_SLEW_US_PER_SECOND: i64 = 500;
 
@@ -42,12 +51,14 @@ pub struct WallClock {
     /// Latest offsets (wall minus mapped wall) in microseconds.
     errors: Vec<i64>,
     slew_us: i64,
+    /// All that was stated were whole seconds.
+    is_coarse: bool,
 }
 
 impl WallClock {
     /// A clock by which `media` is `utc`.
     pub fn new(media: Ticks, utc: UtcUs, source: WallSource) -> Self {
-        Self { anchor_media: media, anchor_utc: utc, source, errors: Vec::new(), slew_us: 0 }
+        Self { anchor_media: media, anchor_utc: utc, source, errors: Vec::new(), slew_us: 0, is_coarse: true }
     }
 
     /// Wall time of `media` as mapped now, without correction.
@@ -62,6 +73,7 @@ impl WallClock {
             (WallSource::Stated, WallSource::Arrival) => return Observed::Steady,
             (WallSource::Arrival, WallSource::Stated) => {
                 self.source = source;
+                self.is_coarse = true;
                 self.errors.clear();
             }
             _ => {}
@@ -79,6 +91,10 @@ impl WallClock {
             self.errors.remove(0);
         }
         self.errors.push(error);
+        self.is_coarse &= utc.0 % 1_000_000 == 0;
+        if let Some(stays_us) = self.persistent_error() {
+            return Observed::Jump(stays_us);
+        }
         let full = self.errors.len() == WINDOW;
         self.slew_us = match source {
             WallSource::Stated => median(&self.errors),
@@ -87,6 +103,38 @@ impl WallClock {
             WallSource::Arrival => 0,
         };
         Observed::Steady
+    }
+
+    /// An error beyond what is allowed that does not go away by itself.
+    fn persistent_error(&self) -> Option<i64> {
+        let newest = self.errors.get(self.errors.len().checked_sub(PERSISTENT)?..)?;
+        let least = newest.iter().copied().min_by_key(|e| e.abs())?;
+        match self.source {
+            WallSource::Stated => {
+                let most_us = if self.is_coarse { COARSE_ERROR_US } else { WALL_ERROR_US };
+                (least.abs() > most_us && newest.iter().all(|e| e.signum() == least.signum())).then_some(least)
+            }
+            // Nothing arrives before its time.
+            WallSource::Arrival if newest.iter().all(|e| *e < -WALL_ERROR_US) => Some(least),
+            // The least delayed of a full window is late, too: the media clock has lost time.
+            WallSource::Arrival if self.errors.len() == WINDOW => {
+                self.errors.iter().copied().min().filter(|e| *e > WALL_ERROR_US)
+            }
+            WallSource::Arrival => None,
+        }
+    }
+
+    /// Whether nothing but the time of arrival is known.
+    pub fn is_by_arrival(&self) -> bool {
+        self.source == WallSource::Arrival
+    }
+
+    /// Moves the whole mapping.
+    pub fn shift(&mut self, us: i64) {
+        self.anchor_utc = self.anchor_utc.plus_us(us);
+        for error in &mut self.errors {
+            *error -= us;
+        }
     }
 
     /// Wall time of a cut at `media`, which becomes the new anchor. Not before the last cut.
@@ -101,6 +149,44 @@ impl WallClock {
         self.anchor_utc = self.anchor_utc.plus_us(elapsed_us + correction);
         self.anchor_media = media;
         self.anchor_utc
+    }
+}
+
+/// Longest that a step of the system's clock is taken for a passing error, in microseconds.
+const BELIEVE_STEP_AFTER_US: i64 = 60_000_000;
+/// A difference that is slewed, as drift is.
+const NO_STEP_US: i64 = 250_000;
+
+/// The time of arrival: the system's wall clock without its steps. It goes on by the monotonic clock, follows the wall
+/// clock by at most 500 ppm, and believes a step once it has lasted a minute. Never: reads a clock.
+#[derive(Debug, Clone)]
+pub struct ArrivalClock {
+    utc: UtcUs,
+    steady_us: i64,
+    off_since_us: Option<i64>,
+}
+
+impl ArrivalClock {
+    /// A clock that agrees with `system` at the monotonic time `steady_us`.
+    pub fn new(steady_us: i64, system: UtcUs) -> Self {
+        Self { utc: system, steady_us, off_since_us: None }
+    }
+
+    /// The time at `steady_us`, when the system's wall clock says `system`.
+    pub fn read(&mut self, steady_us: i64, system: UtcUs) -> UtcUs {
+        let elapsed_us = (steady_us - self.steady_us).max(0);
+        self.steady_us = self.steady_us.max(steady_us);
+        self.utc = self.utc.plus_us(elapsed_us);
+        let off_us = system.since(self.utc);
+        if off_us.abs() <= NO_STEP_US {
+            self.off_since_us = None;
+            let most = elapsed_us.saturating_mul(MAX_SLEW_US_PER_SECOND) / 1_000_000;
+            self.utc = self.utc.plus_us(off_us.clamp(-most, most));
+        } else if self.steady_us - *self.off_since_us.get_or_insert(self.steady_us) >= BELIEVE_STEP_AFTER_US {
+            self.off_since_us = None;
+            self.utc = system;
+        }
+        self.utc
     }
 }
 
@@ -154,6 +240,105 @@ mod tests {
             clock.observe(Ticks(SEGMENT), UtcUs(3_606_000_000), WallSource::Stated),
             Observed::Jump(3_600_000_000)
         );
+    }
+
+    /// A day of a source whose clock is 200 ppm off, seen through jitter: by arrival, and by statements.
+    #[test]
+    fn a_day_of_drift_stays_within_half_a_second() {
+        for (ppm, source) in [
+            (200, WallSource::Arrival),
+            (-200, WallSource::Arrival),
+            (200, WallSource::Stated),
+            (-200, WallSource::Stated),
+        ] {
+            let mut clock = WallClock::new(Ticks(0), UtcUs(0), source);
+            let mut noise = 12345_u64;
+            let mut last = UtcUs(-1);
+            for n in 1..86_400_i64 {
+                let media = Ticks(n * 90_000);
+                let truth = n * 1_000_000 + n * ppm;
+                noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let jitter = (noise >> 40) as i64 % 200_000;
+                let seen = truth + if source == WallSource::Arrival { jitter } else { jitter - 100_000 };
+                assert_eq!(clock.observe(media, UtcUs(seen), source), Observed::Steady, "{ppm} {source:?} after {n} s");
+                if n % 6 == 0 {
+                    let cut = clock.cut(media);
+                    assert!(
+                        cut > last && (cut.0 - truth).abs() < WALL_ERROR_US,
+                        "{ppm} {source:?}: {} us off after {n} s",
+                        cut.0 - truth
+                    );
+                    last = cut;
+                }
+            }
+        }
+    }
+
+    /// A media clock that runs ahead, or loses time, by more than half a second is noticed; bursts are not.
+    #[test]
+    fn errors_that_stay_are_jumps() {
+        for (error, source, within) in [
+            (-800_000, WallSource::Arrival, 5),
+            (800_000, WallSource::Arrival, 16),
+            (-800_000, WallSource::Stated, 5),
+            (800_123, WallSource::Stated, 5),
+        ] {
+            let mut clock = WallClock::new(Ticks(0), UtcUs(0), source);
+            let at = |n: i64, error: i64| (Ticks(n * 90_000), UtcUs(n * 1_000_000 + error + 7));
+            for n in 1..40 {
+                let (media, utc) = at(n, 0);
+                assert_eq!(clock.observe(media, utc, source), Observed::Steady);
+            }
+            let jumped = (40..60).position(|n| {
+                let (media, utc) = at(n, error);
+                clock.observe(media, utc, source) != Observed::Steady
+            });
+            assert_eq!(jumped, Some(within - 1), "{error} {source:?}");
+        }
+    }
+
+    /// Whole seconds are off by up to one by themselves.
+    #[test]
+    fn statements_in_whole_seconds_are_no_jumps() {
+        let mut clock = WallClock::new(Ticks(0), UtcUs(0), WallSource::Stated);
+        for n in 0..600_i64 {
+            let truth = 999_000 + n * 2_300_000;
+            let media = Ticks(n * 207_000);
+            let stated = UtcUs(truth / 1_000_000 * 1_000_000);
+            assert_eq!(clock.observe(media, stated, WallSource::Stated), Observed::Steady, "after {n}");
+            clock.cut(media);
+        }
+    }
+
+    #[test]
+    fn steps_of_the_systems_clock_are_waited_out() {
+        let second = |n: i64| n * 1_000_000;
+        let mut clock = ArrivalClock::new(0, UtcUs(0));
+        let mut last = UtcUs(-1);
+        let mut read = |clock: &mut ArrivalClock, n: i64, system_off: i64| {
+            let now = clock.read(second(n), UtcUs(second(n) + system_off));
+            assert!(now >= last || system_off < 0, "it runs backwards");
+            last = now;
+            now.0 - second(n)
+        };
+        // Half a minute of a wrong clock moves nothing.
+        for n in 1..100 {
+            let off = if (30..60).contains(&n) { -3_600_000_000 } else { 0 };
+            assert_eq!(read(&mut clock, n, off), 0);
+        }
+        // Drift is followed.
+        for n in 100..1100 {
+            read(&mut clock, n, (n - 100) * 200);
+        }
+        assert!((read(&mut clock, 1100, 200_000) - 200_000).abs() < 1000);
+        // A step that lasts is believed after a minute.
+        for n in 1101..1160 {
+            assert!((read(&mut clock, n, 7_200_000) - 200_000).abs() < 1000);
+        }
+        for n in 1160..1170 {
+            read(&mut clock, n, 7_200_000);
+        }
+        assert_eq!(read(&mut clock, 1170, 7_200_000), 7_200_000);
     }
 
     proptest! {

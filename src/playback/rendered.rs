@@ -7,9 +7,9 @@
 //! What a segment's lines say depends on the segment alone. So they are written once for a block of rows, and a
 //! window is a head, a slice of each block, and the tags where something changes. Most windows change nowhere.
 
-use super::hls::Container;
 use super::hls::links::{Links, MediaUri, Present};
 use super::hls::media::{self, Listed, Listing};
+use super::hls::{Container, MediaPlace};
 use super::plan::{Link, MAX_LOST, link};
 use super::url::{Form, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, Request, Shift, TrackSelector};
 use super::view::{Block, View};
@@ -25,6 +25,7 @@ struct Style {
     /// Ascending, at least one.
     tracks: Vec<TrackId>,
     container: Container,
+    whole_objects: bool,
     /// Stands before `segment/`.
     media_base: String,
 }
@@ -81,7 +82,7 @@ impl Style {
 impl Rendered {
     fn new(style: &Style, block: &Block) -> Self {
         let carried = super::url::CarriedQuery::default();
-        let links = Links::bare(&style.media_base, &carried);
+        let links = Links::bare(&style.media_base, style.whole_objects, &carried);
         let rows = block.segments();
         let mut new = Self {
             text: String::with_capacity(rows.len() * 192),
@@ -146,7 +147,7 @@ pub fn media_playlist(
     target: &PlaylistTarget,
     window: &Window,
     view: &View,
-    media_base_url: Option<&str>,
+    place: MediaPlace<'_>,
 ) -> Option<String> {
     let (tracks, container) = listed_in(target)?;
     let whole = matches!(window.rows, Rows::Overlapping(_)) && window.listed_until == UtcUs(i64::MAX);
@@ -154,8 +155,9 @@ pub fn media_playlist(
     if !whole || matches!(window.mode, Mode::Sliding { keep_us: Some(_) }) || can_skip && request.delta {
         return None;
     }
-    let links = Links::new(request, media_base_url);
-    let style = Style { tracks, container, media_base: links.media_base.clone() };
+    let links = Links::new(request, place);
+    let whole_objects = links.whole_objects;
+    let style = Style { tracks, container, whole_objects, media_base: links.media_base.clone() };
     // Nobody reloads it who saw it grow.
     let closed = matches!(window.mode, Mode::Vod { fresh: false, .. });
     let mut pieces = Vec::with_capacity(view.pieces().len());

@@ -1,6 +1,6 @@
 //! Whole playlists: golden files for each scenario, two independent parsers, and what must hold over time.
 
-use super::hls::{self, Material, PlainHls, playlist};
+use super::hls::{self, Material, MediaPlace, PlainHls, playlist};
 use super::plan::Plan;
 use super::url::{Request, Target, parse};
 use super::window::{Limits, Recorded, Rows, WindowError, resolve};
@@ -200,7 +200,12 @@ fn answer(timeline: &Timeline, url: &str, now: UtcUs, base: Option<&str>) -> Res
     let needed = hls::inits_needed(target, &plan, PlainHls::Auto)?;
     let inits: Vec<InitInfo> = inits().into_iter().filter(|i| needed.contains(&i.hash)).collect();
     let sizes = |sequence| Some(20_000 + sequence as u32);
-    let material = Material { plain: PlainHls::Auto, inits: &inits, media_base_url: base, first_sample_bytes: &sizes };
+    let material = Material {
+        plain: PlainHls::Auto,
+        inits: &inits,
+        place: MediaPlace { base_url: base, whole_objects: false },
+        first_sample_bytes: &sizes,
+    };
     let text = playlist(&request, target, &plan, &material)?;
     two_parsers_agree(&text);
     Ok(text)

@@ -94,6 +94,11 @@ pub enum Target {
         /// Bytes, at least 1.
         length: u64,
     },
+    /// `segment/{base}/object.m4s`: the object that holds a segment, of which players fetch ranges.
+    Object {
+        /// The segment: its object's key follows.
+        id: SegmentId,
+    },
     /// `segment/{base}/{tracks}.ts`: tracks of one segment as MPEG-TS.
     SegmentTs {
         /// The segment: its object's key follows.
@@ -119,6 +124,9 @@ pub enum Target {
         hashes: Vec<InitHash>,
     },
 }
+
+/// Last part of the address of a whole object.
+pub(in crate::playback) const WHOLE_OBJECT: &str = "object.m4s";
 
 /// Most tracks in one muxed segment.
 pub const MAX_MUXED: usize = 16;
@@ -397,6 +405,7 @@ impl fmt::Display for Target {
             Target::Segment { id, track, offset, length } => {
                 write!(f, "segment/{}/{track}-{offset}-{length}.m4s", id.base_name())
             }
+            Target::Object { id } => write!(f, "segment/{}/{WHOLE_OBJECT}", id.base_name()),
             Target::SegmentTs { id, tracks } => {
                 write!(f, "segment/{}/", id.base_name())?;
                 write_all(f, tracks, "")?;

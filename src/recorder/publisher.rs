@@ -5,12 +5,15 @@
 //! twice. A kill between any two leaves the spool's copy, and the next start goes on from there.
 //! Never: gives up, skips a segment it can read, or holds more than a few segments in memory.
 
-use super::Environment;
+use super::lease::HeldLease;
+use super::members::{Shared, TURN};
+use super::source::backoff::Backoff;
 use super::spool::StreamSpool;
 use super::status::StreamStatus;
 use crate::clock;
 use crate::container::cmaf;
-use crate::index::{IndexError, IndexErrorKind, Lease, Published};
+use crate::crash_points::reached;
+use crate::index::{IndexError, IndexErrorKind, Published};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::track::InitInfo;
 use crate::media::{InitHash, ObjectKey};
@@ -46,6 +49,7 @@ pub struct Prepared {
 pub struct Queue {
     waiting: Mutex<VecDeque<(SegmentId, Option<Prepared>)>>,
     changed: Notify,
+    shorter: Notify,
 }
 
 impl Queue {
@@ -68,25 +72,31 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Waits until a segment has left the queue.
+    pub async fn shrunk(&self) {
+        self.shorter.notified().await;
+    }
+
     fn front(&self) -> Option<(SegmentId, Option<Prepared>)> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
     }
 
     fn pop(&self) {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        self.shorter.notify_one();
     }
 }
 
 /// Publishes one stream's spool.
 pub struct Publisher {
     /// Store, index and the rest.
-    pub environment: Arc<Environment>,
+    pub shared: Arc<Shared>,
     /// The stream's spool.
     pub spool: StreamSpool,
     /// What waits.
     pub queue: Arc<Queue>,
     /// The current lease, renewed by another task.
-    pub lease: Arc<Mutex<Lease>>,
+    pub lease: HeldLease,
     /// Where progress is shown.
     pub status: Arc<StreamStatus>,
     /// Give up at the first failure: what another process left must not keep its stream's lease from it.
@@ -101,6 +111,10 @@ enum Failure {
     Persistent(String),
     /// Another recorder has the stream.
     Fenced(String),
+    /// Its number is another's: it may still be missing.
+    Superseded(String),
+    /// It went to make room in the spool, and was counted then.
+    Dropped,
     /// The spooled bytes make no sense.
     Unreadable(String),
 }
@@ -136,19 +150,20 @@ impl From<std::io::Error> for Failure {
 impl Publisher {
     /// A publisher for one stream.
     pub fn new(
-        environment: Arc<Environment>,
+        shared: Arc<Shared>,
         spool: StreamSpool,
         queue: Arc<Queue>,
-        lease: Arc<Mutex<Lease>>,
+        lease: HeldLease,
         status: Arc<StreamStatus>,
     ) -> Self {
-        Self { environment, spool, queue, lease, status, gives_up: false, stored_inits: BTreeMap::new() }
+        Self { shared, spool, queue, lease, status, gives_up: false, stored_inits: BTreeMap::new() }
     }
 
     /// Publishes until `drain` is cancelled and the queue is empty, or `stop` is cancelled, or the lease is lost;
     /// says whether the lease still holds.
     pub async fn run(mut self, drain: CancellationToken, stop: CancellationToken) -> bool {
-        let mut delay = FIRST_RETRY;
+        let seed = self.status.stream.as_str().bytes().fold(7_u64, |h, b| h.wrapping_mul(31) ^ u64::from(b));
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY, seed);
         let mut attempts = 0;
         let mut refusals = 0;
         let mut said: Option<Instant> = None;
@@ -173,9 +188,9 @@ impl Publisher {
                     if attempts > 0 {
                         tracing::info!(stream = %id.stream, sequence = id.sequence, attempts, "publishing goes on");
                     }
-                    (delay, attempts, refusals, said) = (FIRST_RETRY, 0, 0, None);
-                    self.queue.pop();
-                    self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
+                    backoff.reset();
+                    (attempts, refusals, said) = (0, 0, None);
+                    self.pop();
                     self.status.set_publish_error(None);
                     continue;
                 }
@@ -186,6 +201,19 @@ impl Publisher {
                 Err(Failure::Persistent(why)) if refusals < PERSISTENT_ATTEMPTS => {
                     refusals += 1;
                     self.status.set_publish_error(Some(why));
+                }
+                Err(Failure::Dropped) => {
+                    self.pop();
+                    continue;
+                }
+                Err(Failure::Superseded(why)) => {
+                    tracing::warn!(stream = %id.stream, sequence = id.sequence, %why,
+                        "a spooled segment lost its number; what the archive lacks of it is filled in");
+                    if let Err(error) = self.spool.demote(&id) {
+                        tracing::error!(stream = %id.stream, sequence = id.sequence, %error, "and could not be moved");
+                    }
+                    self.pop();
+                    continue;
                 }
                 Err(Failure::Unreadable(why) | Failure::Persistent(why)) => {
                     self.set_aside(&id, &why);
@@ -203,14 +231,14 @@ impl Publisher {
                 }
             }
             tokio::select! {
-                () = tokio::time::sleep(delay) => {}
+                () = tokio::time::sleep(backoff.wait()) => {}
+                () = self.lease.changed() => {}
                 () = stop.cancelled() => return true,
             }
             if self.gives_up {
                 return true;
             }
             attempts += 1;
-            delay = (delay * 2).min(LAST_RETRY);
         }
     }
 
@@ -222,11 +250,31 @@ impl Publisher {
         if let Err(error) = self.spool.quarantine(id) {
             tracing::error!(stream = %id.stream, sequence = id.sequence, %error, "and could not be moved");
         }
+        self.pop();
+    }
+
+    fn pop(&self) {
         self.queue.pop();
         self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
     }
 
+    /// Publishes one segment, from its turn on.
     async fn publish(&mut self, id: &SegmentId, prepared: Option<Prepared>) -> Result<(), Failure> {
+        let shared = self.shared.clone();
+        let mut turn = shared.turn().await;
+        let mut work = std::pin::pin!(self.publish_now(id, prepared));
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(TURN), if turn.is_some() => turn = None,
+            }
+        }
+    }
+
+    async fn publish_now(&mut self, id: &SegmentId, prepared: Option<Prepared>) -> Result<(), Failure> {
+        if !self.spool.hold(id) {
+            return Err(Failure::Dropped);
+        }
         let prepared = match prepared {
             Some(prepared) => prepared,
             None => self.read(id).await?,
@@ -239,14 +287,22 @@ impl Publisher {
             }
         }
         let bytes = object.len() as u64;
-        self.environment.store.put(&row.segment.object, object, "video/mp4").await?;
-        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if self.environment.index.publish(&lease, &row, &inits).await? == Published::Superseded {
-            return Err(Failure::Unreadable("another recorder has published another segment of this number".into()));
+        let environment = self.shared.environment.clone();
+        reached("publish.inits-stored");
+        environment.store.put(&row.segment.object, object, "video/mp4").await?;
+        reached("publish.object-stored");
+        // Another recorder may have taken over once the lease has run out; the epoch would stop this one all the same.
+        let Some(lease) = self.lease.lasting(environment.tuning.lease / 6) else {
+            return Err(Failure::Retry("the lease has run out and could not be renewed".into()));
+        };
+        if environment.index.publish(&lease, &row, &inits).await? == Published::Superseded {
+            return Err(Failure::Superseded("another recorder has published another segment of this number".into()));
         }
+        reached("publish.committed");
         let spool = self.spool.clone();
         let done = id.clone();
         tokio::task::spawn_blocking(move || spool.remove(&done)).await.map_err(|e| Failure::Retry(e.to_string()))??;
+        reached("publish.spool-emptied");
         self.status.published(id, bytes);
         let stream = id.stream.to_string();
         metrics::counter!("evertape_segments_published_total", "stream" => stream.clone()).increment(1);
@@ -278,7 +334,8 @@ impl Publisher {
             .await
             .map_err(|e| Failure::Retry(e.to_string()))??;
         let params = cmaf::read_init(&bytes).map_err(|e| Failure::Unreadable(format!("init segment {hash}: {e}")))?;
-        self.environment.store.put(&ObjectKey::init(&id.stream, hash), bytes.into(), "video/mp4").await?;
+        let store = &self.shared.environment.store;
+        store.put(&ObjectKey::init(&id.stream, hash), bytes.into(), "video/mp4").await?;
         let info = InitInfo { hash, params };
         self.stored_inits.insert(hash, info.clone());
         Ok(info)

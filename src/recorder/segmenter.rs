@@ -4,11 +4,11 @@
 //! length, cut at sync samples of the lead track, every track split at the same moment, each with its place
 //! in wall time. Never: I/O, clocks, encoding. What is buffered is bounded in time and bytes.
 
-use super::track_queue::{InitSegment, QueuedSample, TrackQueue};
+use super::track_queue::{Follows, InitSegment, QueuedSample, TrackQueue};
 use crate::container::{MediaEvent, MediaSample, SourceTrack};
 use crate::media::segment::LONGEST_SEGMENT_US;
 use crate::media::track::{TrackId, TrackKind, Uncarried};
-use crate::media::wallclock::{JUMP_US, MAX_SLEW_US_PER_SECOND, Observed, WallClock, WallSource};
+use crate::media::wallclock::{JUMP_US, MAX_SLEW_US_PER_SECOND, Observed, WALL_ERROR_US, WallClock, WallSource};
 use crate::media::{SampleTable, Ticks, UtcUs};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -97,6 +97,8 @@ struct Run {
     first_segment: bool,
     /// Whether the open segment begins with a sync sample of the lead.
     open_sync: bool,
+    /// The source's clock has jumped or stood still: at the next sync sample a new run follows it again.
+    clock_broke: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -267,19 +269,48 @@ impl Segmenter {
         let sample = shifted(&raw, self.shift);
         let Some(run) = &self.run else { return };
         let is_lead = run.lead == sample.track;
-        if let Some(last) = self.tracks.get(&sample.track).and_then(TrackQueue::last_dts) {
-            if is_lead && last - sample.dts > CLOCK_WENT_BACK {
+        let lead_at = self.tracks.get(&run.lead).and_then(TrackQueue::last_dts);
+        let Some(queue) = self.tracks.get_mut(&sample.track) else { return };
+        if let Some(last) = queue.last_dts() {
+            let apart = sample.dts + queue.bridge() - last;
+            let went_back = last - (sample.dts + queue.bridge()) > CLOCK_WENT_BACK;
+            let leapt = match lead_at {
+                _ if is_lead => apart > LEAD_GAP,
+                Some(lead) => (sample.dts + queue.bridge() - lead).0.abs() > LEAD_SILENT.0 && apart > LEAD_GAP,
+                None => false,
+            };
+            if is_lead && raw.sync && went_back {
                 out.push(Output::Note("the source's clock went back; a new run begins".into()));
                 self.end_run(out);
                 return self.sample(raw, arrival, now, out);
             }
-            if sample.dts <= last {
-                self.note_once("a sample's DTS did not grow; the sample was dropped", out);
-                return;
-            }
-            if is_lead && sample.dts - last > LEAD_GAP {
+            if is_lead && raw.sync && leapt {
                 return self.restart_after_gap(raw, arrival, now, out);
             }
+            if went_back || leapt {
+                // Nothing could be decoded from here in a run of its own: it goes on with this one to the next sync.
+                queue.bridge_to(sample.dts);
+                if is_lead {
+                    self.clock_breaks("the source's clock has jumped; a new run begins at the next sync sample", out);
+                }
+            }
+        }
+        let Some(queue) = self.tracks.get_mut(&sample.track) else { return };
+        let mut sample = sample;
+        match queue.stamp(&mut sample) {
+            Follows::On => {}
+            Follows::StandsStill => {
+                self.note_once("the source's clock stands still; its samples got times of their own", out)
+            }
+            Follows::Stray => self.note_once("a sample's DTS did not grow; it got one that does", out),
+            Follows::WentBack if is_lead => {
+                self.clock_breaks("the source's clock went back; a new run begins at the next sync sample", out);
+            }
+            Follows::WentBack => {}
+        }
+        let Some(run) = &self.run else { return };
+        if is_lead && sample.sync && run.clock_broke {
+            return self.restart_by_own_clock(raw, sample.pts, arrival, now, out);
         }
         if !is_lead && self.lead_is_silent(sample.pts) {
             out.push(Output::Note("the video has stopped; the sound goes on without it".into()));
@@ -359,6 +390,14 @@ impl Segmenter {
     /// Compares the lead with the time of arrival; says whether they are too far apart to go on.
     fn arrival_jumped(&mut self, pts: Ticks, arrival: UtcUs, out: &mut Vec<Output>) -> bool {
         let Some(run) = &mut self.run else { return false };
+        if run.first_segment && run.stated_bias_us == 0 {
+            // A burst at the beginning: the first picture had waited for it.
+            let earlier_us = arrival.since(run.clock.utc_of(pts)).max(self.floor.since(run.start)).min(0);
+            if run.clock.is_by_arrival() && earlier_us < 0 {
+                run.clock.shift(earlier_us);
+                run.start = run.start.plus_us(earlier_us);
+            }
+        }
         // Sound is all sync samples; the estimate looks at minutes.
         if pts < run.last_observed + Ticks(90_000) {
             return false;
@@ -419,8 +458,33 @@ impl Segmenter {
             last_observed: anchor,
             first_segment: true,
             open_sync: true,
+            clock_broke: false,
         });
         true
+    }
+
+    fn clock_breaks(&mut self, what: &'static str, out: &mut Vec<Output>) {
+        if let Some(run) = self.run.as_mut().filter(|run| !run.clock_broke) {
+            run.clock_broke = true;
+            out.push(Output::Note(what.into()));
+        }
+    }
+
+    /// Begins a run by the source's own clock at a sample that was to have had the time `pts`.
+    fn restart_by_own_clock(
+        &mut self,
+        raw: MediaSample,
+        pts: Ticks,
+        arrival: Option<UtcUs>,
+        now: UtcUs,
+        out: &mut Vec<Output>,
+    ) {
+        let utc = self.run.as_ref().map(|run| run.clock.utc_of(pts));
+        self.end_run(out);
+        if let (Some(utc), None) = (utc, arrival) {
+            self.wall_hint = Some((raw.pts, utc, WallSource::Arrival));
+        }
+        self.sample(raw, arrival, now, out);
     }
 
     fn restart_after_gap(&mut self, sample: MediaSample, arrival: Option<UtcUs>, now: UtcUs, out: &mut Vec<Output>) {
@@ -428,7 +492,9 @@ impl Segmenter {
         out.push(Output::Note("the lead track has a gap; a new run begins after it".into()));
         self.end_run(out);
         // The media clock went on through the gap, so it still tells the time, unless it jumped.
-        if let Some((media, utc)) = resumed.filter(|(_, utc)| arrival.is_none_or(|a| a.since(*utc).abs() < JUMP_US)) {
+        // Nothing arrives before its time: then the clock ran ahead.
+        let agrees = |utc: UtcUs| arrival.is_none_or(|a| (-WALL_ERROR_US..JUMP_US).contains(&a.since(utc)));
+        if let Some((media, utc)) = resumed.filter(|(_, utc)| agrees(*utc)) {
             self.wall_hint = Some((media, utc, WallSource::Arrival));
         }
         self.sample(sample, arrival, now, out);
@@ -498,6 +564,14 @@ impl Segmenter {
         let Some(run) = &self.run else { return };
         let ends = self.tracks.values().filter_map(TrackQueue::presentation_end);
         let Some(end) = ends.max().filter(|end| *end > run.anchor) else { return };
+        // A part has one init segment: where the last sounds have other parameters, they get a segment of their own.
+        while let Some(run) = &self.run
+            && let Some(at) = self.tracks.values().filter_map(TrackQueue::parameters_change_at).min()
+            && at > run.anchor
+            && at < end
+        {
+            self.emit(CutPoint { at, lead_dts: LAST, sync: true }, out);
+        }
         self.emit(CutPoint { at: end, lead_dts: LAST, sync: true }, out);
     }
 

@@ -268,3 +268,91 @@ fn memory_is_bounded_without_sync_samples_and_with_a_runaway_track() {
     let queued: usize = segmenter.tracks.values().map(TrackQueue::bytes).sum();
     assert!(queued < 40 * 25 * 16, "{queued} bytes");
 }
+
+/// Every sample comes out, whatever becomes of the clock: in order, once.
+fn all_samples_of(events: &[MediaEvent]) -> (Vec<Bytes>, Vec<Bytes>) {
+    let data = |track| {
+        let of = |e: &MediaEvent| match e {
+            MediaEvent::Sample(s) if s.track == track => Some(s.data.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(of).collect()
+    };
+    (data(VIDEO), data(AUDIO))
+}
+
+fn restamped(events: Vec<MediaEvent>, mut stamp: impl FnMut(i64, Ticks) -> Ticks) -> Vec<MediaEvent> {
+    let change = |event| match event {
+        MediaEvent::Sample(s) => {
+            let by = stamp((s.dts.0 - 900_000).div_euclid(3600), s.dts) - s.dts;
+            MediaEvent::Sample(MediaSample { dts: s.dts + by, pts: s.pts + by, ..s })
+        }
+        other => other,
+    };
+    events.into_iter().map(change).collect()
+}
+
+#[test]
+fn no_sample_is_dropped_for_its_timestamp() {
+    type Stamp = fn(i64, Ticks) -> Ticks;
+    let cases: [(&str, Stamp); 7] = [
+        ("leaps 20 s ahead", |n, dts| if n > 510 { dts + Ticks(1_800_000) } else { dts }),
+        ("goes 20 s back", |n, dts| if n > 510 { dts - Ticks(1_800_000) } else { dts }),
+        ("goes half a second back", |n, dts| if n > 510 { dts - Ticks(45_000) } else { dts }),
+        ("goes a day back", |n, dts| if n > 510 { dts + Ticks(-86_400 * 90_000 + (1 << 33)) } else { dts }),
+        ("stands still for 4 s", |n, dts| if (510..610).contains(&n) { Ticks(900_000 + 510 * 3600) } else { dts }),
+        ("stands still and goes on from there", |n, dts| match n {
+            510..610 => Ticks(900_000 + 510 * 3600),
+            610.. => dts - Ticks(360_000),
+            _ => dts,
+        }),
+        ("errs once in a while", |n, dts| if n % 97 == 13 { dts - Ticks(7200) } else { dts }),
+    ];
+    for (what, stamp) in cases {
+        let sent = broadcast(60, 50, 0);
+        let (pictures, sounds) = all_samples_of(&sent);
+        let segments = cut(&mut Segmenter::new(6, START), restamped(sent, stamp), 40);
+        assert_eq!(payload(&segments, TrackId::video(1)), pictures, "{what}");
+        let kept = payload(&segments, TrackId::audio(1));
+        let lost = sounds.len() - kept.len();
+        let mut all = sounds.iter();
+        assert!(kept.iter().all(|k| all.any(|s| s == k)), "{what}: sounds out of order or twice");
+        // Where a run begins, sound of the time before its first picture is left out (decision 3).
+        assert!(lost <= 12, "{what}: {lost} sounds are missing");
+        for pair in segments.windows(2) {
+            assert!(pair[0].start.plus_us(pair[0].duration_us) <= pair[1].start, "{what}: wall time");
+        }
+        for segment in &segments {
+            assert!(segment.parts.iter().all(|p| p.table.samples.iter().all(|s| s.duration > 0)), "{what}");
+        }
+    }
+}
+
+/// Sound whose parameters change after the last picture.
+#[test]
+fn the_last_sounds_of_a_run_are_kept_whatever_their_parameters() {
+    let mut events = broadcast(10, 50, 0);
+    events.push(track(AUDIO, Codec::Aac, 9));
+    let first = 10 * 44_100 / 1024;
+    events.extend((first..first + 40).map(audio));
+    let segments = cut(&mut Segmenter::new(6, START), events, 40);
+    assert_eq!(payload(&segments, TrackId::audio(1)).len() as i64, first + 40);
+    let last = segments.last().unwrap();
+    assert!(last.discontinuity && !last.new_run && last.parts.len() == 1);
+    assert_eq!(payload(&segments, TrackId::video(1)).len(), 250);
+}
+
+/// A source that gives some seconds at once when it is connected to: the first picture is as old as it is.
+#[test]
+fn a_burst_at_the_beginning_does_not_make_the_recording_late() {
+    let mut segmenter = Segmenter::new(6, UtcUs(0));
+    let mut out = Vec::new();
+    for event in broadcast(60, 25, 0) {
+        // Five seconds come at once, the rest in time.
+        let media_us = Ticks(dts_of(&event).max(900_000) - 900_000).to_us();
+        let arrival = START.plus_us(media_us.max(5_000_000));
+        segmenter.push(vec![event], Some(arrival), arrival, &mut out);
+    }
+    let first = out.iter().find_map(|o| if let Output::Segment(s) = o { Some(s) } else { None }).unwrap();
+    assert!((first.start.since(START)).abs() < 100_000, "{} us late", first.start.since(START));
+}

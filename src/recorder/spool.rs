@@ -3,15 +3,32 @@
 //! Comes in: segment objects and init segments. Goes out: the same, after any crash, in order. An entry is the
 //! object itself under its own name; object and name together rebuild the index row (`cmaf::read_segment`).
 //! A file is either whole or not there: written under a temporary name, synced, renamed, folder synced.
-//! Never: deletes what it cannot read; that is moved aside for an operator.
+//! Beside what waits to be published lie shadows: segments whose number is not known yet, or is not theirs any more.
+//! The limit holds for all together. Never: deletes what it cannot read; that is moved aside for an operator.
 
+use super::registry::{Kind, Registry};
+use crate::crash_points::reached;
 use crate::media::segment::SegmentId;
-use crate::media::{InitHash, StreamName};
+use crate::media::{InitHash, RunId, StreamName};
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Folder of a stream's shadows, in its folder.
+const SHADOW: &str = "shadow";
+
+/// What goes when the spool is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// What has waited longest, of any stream: after an outage the newest hours are there.
+    DropOldest,
+    /// What comes: after an outage all is there up to where the spool was full.
+    #[default]
+    DropNewest,
+}
 
 /// The spool of one process: a folder that it alone uses.
 #[derive(Debug)]
@@ -19,7 +36,8 @@ pub struct Spool {
     root: PathBuf,
     holder: String,
     max_bytes: u64,
-    used_bytes: AtomicU64,
+    when_full: WhenFull,
+    registry: Mutex<Registry>,
     /// Held as long as the process lives.
     _lock: File,
 }
@@ -38,6 +56,14 @@ impl Spool {
     /// # Errors
     /// When it cannot be created or written, or another process has it.
     pub fn open(root: &Path, max_bytes: u64) -> io::Result<Arc<Self>> {
+        Self::open_with(root, max_bytes, WhenFull::default())
+    }
+
+    /// As [`Spool::open`], with a choice of what goes when `max_bytes` are reached.
+    ///
+    /// # Errors
+    /// As [`Spool::open`].
+    pub fn open_with(root: &Path, max_bytes: u64, when_full: WhenFull) -> io::Result<Arc<Self>> {
         fs::create_dir_all(root.join("streams"))?;
         let lock = File::create(root.join("lock"))?;
         lock.try_lock().map_err(|e| match e {
@@ -48,9 +74,13 @@ impl Spool {
             fs::TryLockError::Error(e) => e,
         })?;
         let holder = holder_id(root)?;
-        let spool = Self { root: root.into(), holder, max_bytes, used_bytes: AtomicU64::new(0), _lock: lock };
-        spool.used_bytes.store(folder_bytes(&spool.root.join("streams"))?, Ordering::Relaxed);
-        Ok(Arc::new(spool))
+        let mut registry = Registry::default();
+        for (name, folder) in stream_folders(root)? {
+            register(&mut registry, &name, &folder, Kind::Numbered)?;
+            register(&mut registry, &name, &folder.join(SHADOW), Kind::Shadow)?;
+        }
+        let registry = Mutex::new(registry);
+        Ok(Arc::new(Self { root: root.into(), holder, max_bytes, when_full, registry, _lock: lock }))
     }
 
     /// A name for leases that stays the same as long as the spool does: a recorder that was killed gets its
@@ -59,23 +89,28 @@ impl Spool {
         &self.holder
     }
 
-    /// Bytes in the spool, of all streams.
+    /// Bytes of segments in the spool, of all streams.
     pub fn used_bytes(&self) -> u64 {
-        self.used_bytes.load(Ordering::Relaxed)
+        self.registry().used_bytes()
     }
 
-    /// Streams that have segments waiting.
+    /// Whether segments are being dropped because it is full.
+    pub fn is_full(&self) -> bool {
+        self.registry().full
+    }
+
+    /// Streams that have segments waiting, or shadows.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn streams(&self) -> io::Result<Vec<StreamName>> {
         let mut names = Vec::new();
-        for entry in fs::read_dir(self.root.join("streams"))? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let Some(name) = name.to_str().and_then(|n| StreamName::parse(&n.replace('+', "/")).ok()) else { continue };
-            let mut files = fs::read_dir(entry.path())?.flatten();
-            if files.any(|f| f.path().extension().is_some_and(|e| e == "cmfs")) {
+        for (name, folder) in stream_folders(&self.root)? {
+            let any = |folder: &Path| {
+                let mut files = fs::read_dir(folder).into_iter().flatten().flatten();
+                files.any(|f| f.path().extension().is_some_and(|e| e == "cmfs"))
+            };
+            if any(&folder) || any(&folder.join(SHADOW)) {
                 names.push(name);
             }
         }
@@ -91,8 +126,89 @@ impl Spool {
         // '+' is in no stream name, so the folder's name is the stream's and nothing else's.
         let folder = self.root.join("streams").join(stream.as_str().replace('/', "+"));
         fs::create_dir_all(folder.join("damaged"))?;
+        fs::create_dir_all(folder.join(SHADOW))?;
         Ok(StreamSpool { spool: self.clone(), stream: stream.clone(), folder })
     }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes room for `bytes` more, as configured, and reserves it.
+    fn make_room(&self, bytes: u64) -> io::Result<()> {
+        let mut registry = self.registry();
+        let used = registry.used_bytes();
+        if used + bytes <= self.max_bytes {
+            if used + bytes <= self.max_bytes / 10 * 9 && std::mem::take(&mut registry.full) {
+                tracing::info!("the spool has room again");
+                metrics::gauge!("evertape_spool_full").set(0.0);
+            }
+            registry.reserve(bytes);
+            return Ok(());
+        }
+        if !std::mem::replace(&mut registry.full, true) {
+            tracing::error!(max_bytes = self.max_bytes, when_full = ?self.when_full,
+                "THE SPOOL IS FULL: segments are lost from now on; bring store and index back, or raise recorder.spool_max_mib");
+            metrics::gauge!("evertape_spool_full").set(1.0);
+        }
+        while registry.used_bytes() + bytes > self.max_bytes {
+            // Shadows of what others record are spare, whatever is configured.
+            let victim = match self.when_full {
+                WhenFull::DropOldest => registry.oldest(),
+                WhenFull::DropNewest => registry.oldest_spare(),
+            };
+            let Some((kind, id)) = victim else {
+                return Err(io::Error::new(io::ErrorKind::StorageFull, "the spool has reached recorder.spool_max_mib"));
+            };
+            let folder = self.root.join("streams").join(id.stream.as_str().replace('/', "+"));
+            match fs::remove_file(path_of(&folder, kind, &id)) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+                _ => registry.drop_entry(kind, &id),
+            }
+            if kind == Kind::Numbered || !registry.is_spare(&id.stream) {
+                metrics::counter!("evertape_segments_lost_total", "stream" => id.stream.to_string()).increment(1);
+            }
+            metrics::counter!("evertape_spool_dropped_total", "stream" => id.stream.to_string()).increment(1);
+        }
+        registry.reserve(bytes);
+        Ok(())
+    }
+}
+
+fn path_of(folder: &Path, kind: Kind, id: &SegmentId) -> PathBuf {
+    let name = format!("{}.cmfs", id.base_name());
+    match kind {
+        Kind::Numbered => folder.join(name),
+        Kind::Shadow => folder.join(SHADOW).join(name),
+    }
+}
+
+fn stream_folders(root: &Path) -> io::Result<Vec<(StreamName, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root.join("streams"))? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if let Some(name) = name.to_str().and_then(|n| StreamName::parse(&n.replace('+', "/")).ok()) {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
+
+fn register(registry: &mut Registry, stream: &StreamName, folder: &Path, kind: Kind) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|n| n.strip_suffix(".cmfs"));
+        if let Some(id) = id.and_then(|base| SegmentId::parse_base_name(stream, base)) {
+            registry.add(kind, id, entry.metadata()?.len());
+        }
+    }
+    Ok(())
 }
 
 impl StreamSpool {
@@ -101,14 +217,25 @@ impl StreamSpool {
     /// # Errors
     /// When the disk is full, the spool's limit is reached, or the disk fails.
     pub fn put_segment(&self, id: &SegmentId, object: &[u8]) -> io::Result<()> {
-        let used = self.spool.used_bytes.fetch_add(object.len() as u64, Ordering::Relaxed);
-        let result = if used + object.len() as u64 > self.spool.max_bytes {
-            Err(io::Error::new(io::ErrorKind::StorageFull, "the spool has reached recorder.spool_max_mib"))
-        } else {
-            self.write(&format!("{}.cmfs", id.base_name()), object)
-        };
-        if result.is_err() {
-            self.spool.used_bytes.fetch_sub(object.len() as u64, Ordering::Relaxed);
+        self.put(Kind::Numbered, id, object)
+    }
+
+    /// Writes a cut segment whose number is only its own.
+    ///
+    /// # Errors
+    /// As [`StreamSpool::put_segment`].
+    pub fn put_shadow(&self, id: &SegmentId, object: &[u8]) -> io::Result<()> {
+        self.put(Kind::Shadow, id, object)
+    }
+
+    fn put(&self, kind: Kind, id: &SegmentId, object: &[u8]) -> io::Result<()> {
+        let bytes = object.len() as u64;
+        self.spool.make_room(bytes)?;
+        let result = self.write(&path_of(&self.folder, kind, id), object);
+        let mut registry = self.spool.registry();
+        registry.unreserve(bytes);
+        if result.is_ok() {
+            registry.add(kind, id.clone(), bytes);
         }
         result
     }
@@ -118,8 +245,8 @@ impl StreamSpool {
     /// # Errors
     /// As [`StreamSpool::put_segment`].
     pub fn put_init(&self, hash: InitHash, init: &[u8]) -> io::Result<()> {
-        let name = format!("{hash}.mp4");
-        if self.folder.join(&name).exists() { Ok(()) } else { self.write(&name, init) }
+        let path = self.folder.join(format!("{hash}.mp4"));
+        if path.exists() { Ok(()) } else { self.write(&path, init) }
     }
 
     /// Reads an init segment.
@@ -135,7 +262,15 @@ impl StreamSpool {
     /// # Errors
     /// When it is not there or the disk fails.
     pub fn segment(&self, id: &SegmentId) -> io::Result<Vec<u8>> {
-        fs::read(self.folder.join(format!("{}.cmfs", id.base_name())))
+        fs::read(path_of(&self.folder, Kind::Numbered, id))
+    }
+
+    /// Reads a shadow.
+    ///
+    /// # Errors
+    /// When it is not there or the disk fails.
+    pub fn shadow(&self, id: &SegmentId) -> io::Result<Vec<u8>> {
+        fs::read(path_of(&self.folder, Kind::Shadow, id))
     }
 
     /// What waits, by ascending sequence. Leftovers of writes that a crash cut short are removed.
@@ -143,8 +278,33 @@ impl StreamSpool {
     /// # Errors
     /// When the folder cannot be read.
     pub fn pending(&self) -> io::Result<Vec<SegmentId>> {
+        let mut ids = self.entries(&self.folder)?;
+        ids.sort_by_key(|id| (id.sequence, id.epoch));
+        Ok(ids)
+    }
+
+    /// The shadows in the order in which they were recorded: by time, and where the runs of a source that states the
+    /// same time again overlap, run by run.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn shadows(&self) -> io::Result<Vec<SegmentId>> {
+        let mut ids = self.entries(&self.folder.join(SHADOW))?;
+        ids.sort_by_key(|id| (id.start, id.sequence));
+        let mut seen: BTreeSet<RunId> = BTreeSet::new();
+        let mut last = None;
+        // A run that comes again after another one.
+        let mixed = ids.iter().any(|id| last.replace(id.run) != Some(id.run) && !seen.insert(id.run));
+        if mixed {
+            // Runs are named by the time at which they began.
+            ids.sort_by_key(|id| (id.run, id.start, id.sequence));
+        }
+        Ok(ids)
+    }
+
+    fn entries(&self, folder: &Path) -> io::Result<Vec<SegmentId>> {
         let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.folder)? {
+        for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
@@ -153,12 +313,21 @@ impl StreamSpool {
             } else if let Some(base) = name.strip_suffix(".cmfs") {
                 match SegmentId::parse_base_name(&self.stream, base) {
                     Some(id) => ids.push(id),
-                    None => self.set_aside(name)?,
+                    None => fs::rename(entry.path(), self.folder.join("damaged").join(name))?,
                 }
             }
         }
-        ids.sort_by_key(|id| (id.sequence, id.epoch));
         Ok(ids)
+    }
+
+    /// Keeps a segment from being dropped while it is worked on; `false` when it has been dropped.
+    pub fn hold(&self, id: &SegmentId) -> bool {
+        self.spool.registry().hold(Kind::Numbered, id)
+    }
+
+    /// Others may have what is being recorded, or not: what shadows are worth.
+    pub fn set_spare(&self, spare: bool) {
+        self.spool.registry().set_spare(&self.stream, spare);
     }
 
     /// Removes a segment that store and index have.
@@ -166,19 +335,38 @@ impl StreamSpool {
     /// # Errors
     /// When the disk fails. Not being there is no error.
     pub fn remove(&self, id: &SegmentId) -> io::Result<()> {
-        let path = self.folder.join(format!("{}.cmfs", id.base_name()));
-        let bytes = fs::metadata(&path).map_or(0, |m| m.len());
-        match fs::remove_file(path) {
-            Ok(()) => {
-                let _ = self
-                    .spool
-                    .used_bytes
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |u| Some(u.saturating_sub(bytes)));
+        self.remove_entry(Kind::Numbered, id)
+    }
+
+    /// Removes a shadow.
+    ///
+    /// # Errors
+    /// As [`StreamSpool::remove`].
+    pub fn remove_shadow(&self, id: &SegmentId) -> io::Result<()> {
+        self.remove_entry(Kind::Shadow, id)
+    }
+
+    fn remove_entry(&self, kind: Kind, id: &SegmentId) -> io::Result<()> {
+        match fs::remove_file(path_of(&self.folder, kind, id)) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => {
+                self.spool.registry().remove(kind, id);
                 Ok(())
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(e) => Err(e),
         }
+    }
+
+    /// Makes a shadow of a segment whose number is not its own any more.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn demote(&self, id: &SegmentId) -> io::Result<()> {
+        fs::rename(path_of(&self.folder, Kind::Numbered, id), path_of(&self.folder, Kind::Shadow, id))?;
+        let mut registry = self.spool.registry();
+        if let Some(bytes) = registry.remove(Kind::Numbered, id) {
+            registry.add(Kind::Shadow, id.clone(), bytes);
+        }
+        Ok(())
     }
 
     /// Moves an entry that cannot be published out of the way, for an operator to look at.
@@ -186,26 +374,45 @@ impl StreamSpool {
     /// # Errors
     /// When the disk fails.
     pub fn quarantine(&self, id: &SegmentId) -> io::Result<()> {
-        self.set_aside(&format!("{}.cmfs", id.base_name()))
+        self.set_aside(Kind::Numbered, id)
     }
 
-    fn set_aside(&self, name: &str) -> io::Result<()> {
-        fs::rename(self.folder.join(name), self.folder.join("damaged").join(name))
+    /// As [`StreamSpool::quarantine`], of a shadow.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn quarantine_shadow(&self, id: &SegmentId) -> io::Result<()> {
+        self.set_aside(Kind::Shadow, id)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let temporary = self.folder.join(format!(".tmp-{name}"));
+    fn set_aside(&self, kind: Kind, id: &SegmentId) -> io::Result<()> {
+        let to = self.folder.join("damaged").join(format!("{}.cmfs", id.base_name()));
+        fs::rename(path_of(&self.folder, kind, id), to)?;
+        self.spool.registry().remove(kind, id);
+        Ok(())
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let folder = path.parent().unwrap_or(&self.folder);
+        let temporary = folder.join(format!(".tmp-{name}"));
         let result = (|| {
             let mut file = File::create(&temporary)?;
+            reached("spool.created");
             file.write_all(bytes)?;
+            reached("spool.written");
             file.sync_all()?;
-            fs::rename(&temporary, self.folder.join(name))?;
-            File::open(&self.folder)?.sync_all()
+            reached("spool.synced");
+            fs::rename(&temporary, path)?;
+            reached("spool.renamed");
+            File::open(folder)?.sync_all()?;
+            reached("spool.folder-synced");
+            Ok(())
         })();
         if result.is_err() {
             // Its number will be given again: nothing of it may stay under either name.
             let _ = fs::remove_file(&temporary);
-            let _ = fs::remove_file(self.folder.join(name));
+            let _ = fs::remove_file(path);
         }
         result
     }
@@ -225,20 +432,10 @@ fn holder_id(root: &Path) -> io::Result<String> {
     }
 }
 
-fn folder_bytes(folder: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        let kind = entry.metadata()?;
-        bytes += if kind.is_dir() { folder_bytes(&entry.path())? } else { kind.len() };
-    }
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{RunId, UtcUs};
+    use crate::media::UtcUs;
 
     fn id(stream: &StreamName, sequence: u64) -> SegmentId {
         SegmentId {
@@ -292,5 +489,54 @@ mod tests {
         assert_eq!(full.kind(), io::ErrorKind::StorageFull);
         stream.remove(&id(&name, 1)).unwrap();
         stream.put_segment(&id(&name, 3), &[0; 100]).unwrap();
+    }
+
+    fn at(stream: &StreamName, sequence: u64, seconds: i64) -> SegmentId {
+        SegmentId { start: UtcUs::from_seconds(1_409_148_900 + seconds), ..id(stream, sequence) }
+    }
+
+    #[test]
+    fn a_full_spool_drops_the_oldest_of_all_streams_but_not_what_is_being_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let (x, y) = (StreamName::parse("x").unwrap(), StreamName::parse("y").unwrap());
+        let spool = Spool::open_with(dir.path(), 350, WhenFull::DropOldest).unwrap();
+        let (of_x, of_y) = (spool.stream(&x).unwrap(), spool.stream(&y).unwrap());
+        for n in 0..3 {
+            of_x.put_segment(&at(&x, n, n as i64 * 6), &[0; 100]).unwrap();
+        }
+        assert!(of_x.hold(&at(&x, 0, 0)));
+        assert!(!spool.is_full());
+        of_y.put_segment(&at(&y, 0, 100), &[0; 100]).unwrap();
+        assert!(spool.is_full());
+        assert_eq!(of_x.pending().unwrap(), [at(&x, 0, 0), at(&x, 2, 12)], "the one that is held stays");
+        assert!(!of_x.hold(&at(&x, 1, 6)), "it is known to be gone");
+        assert_eq!(spool.used_bytes(), 300);
+        of_x.remove(&at(&x, 0, 0)).unwrap();
+        of_x.remove(&at(&x, 2, 12)).unwrap();
+        of_y.put_segment(&at(&y, 1, 106), &[0; 100]).unwrap();
+        assert!(!spool.is_full());
+    }
+
+    #[test]
+    fn spare_shadows_go_first_and_shadows_survive_reopening() {
+        let dir = tempfile::tempdir().unwrap();
+        let x = StreamName::parse("x").unwrap();
+        {
+            let spool = Spool::open(dir.path(), 350).unwrap();
+            let of_x = spool.stream(&x).unwrap();
+            of_x.put_segment(&at(&x, 4, 0), &[4; 100]).unwrap();
+            of_x.put_shadow(&at(&x, 5, 6), &[5; 100]).unwrap();
+            of_x.put_segment(&at(&x, 6, 12), &[6; 100]).unwrap();
+            of_x.demote(&at(&x, 6, 12)).unwrap();
+            assert!(of_x.put_segment(&at(&x, 7, 18), &[7; 100]).is_err(), "nothing is spare");
+        }
+        let spool = Spool::open(dir.path(), 350).unwrap();
+        let of_x = spool.stream(&x).unwrap();
+        assert_eq!(of_x.shadows().unwrap(), [at(&x, 5, 6), at(&x, 6, 12)]);
+        assert_eq!(of_x.shadow(&at(&x, 6, 12)).unwrap(), [6; 100]);
+        of_x.set_spare(true);
+        of_x.put_segment(&at(&x, 7, 18), &[7; 100]).unwrap();
+        assert_eq!(of_x.shadows().unwrap(), [at(&x, 6, 12)]);
+        assert_eq!(of_x.pending().unwrap().len(), 2);
     }
 }

@@ -1,69 +1,109 @@
-//! One stream's recorder: lease, source, segmenter, numbers, spool; beside it the publisher.
+//! One stream's recorder: its source, whoever publishes; its numbers and its spool while this one does.
 //!
-//! Comes in: one source. Goes out: numbered segments in the spool. A segment gets its number when it is cut,
-//! from this recorder alone, and keeps it. Never: goes on writing once its lease is known to be lost.
+//! Comes in: one source. Goes out: numbered segments in the spool while this recorder holds the stream's lease, shadows
+//! while it does not, or does not know. A segment gets its number from the lease's holder alone, behind what is
+//! committed, and keeps it. Never: goes on numbering once its lease is known to be lost.
 
+use super::ground::{self, Ground};
+use super::heal::{self, Tended};
+use super::lease::{self, HeldLease, LeaseKeeper, Standing};
+use super::members::Shared;
+use super::numbers::Numbers;
 use super::publisher::{Prepared, Publisher, Queue};
 use super::segmenter::{CutSegment, Output, Segmenter};
+use super::shadow::{self, ShadowNumbers};
+use super::share::{self, Share};
 use super::source::spec::SourceSpec;
 use super::source::{self, SourceContext, SourceItem};
 use super::spool::StreamSpool;
 use super::status::StreamStatus;
-use super::{Environment, RecordedStream};
+use super::timeline::{Placed, Timeline};
+use super::{RecordedStream, uncarried};
 use crate::clock;
-use crate::container::cmaf::{self, PartInput};
-use crate::index::{IndexErrorKind, Lease};
+use crate::crash_points::reached;
 use crate::media::segment::{SegmentId, SegmentWithTables};
-use crate::media::track::Uncarried;
-use crate::media::{InitHash, RunId, StreamName, UtcUs};
-use std::collections::BTreeSet;
+use crate::media::{RunId, UtcUs};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Life of a lease: how long another recorder waits before it takes a dead one's place.
-const LEASE_US: i64 = 30_000_000;
-const RENEW_EVERY: Duration = Duration::from_secs(8);
-/// Between attempts to get a lease, or to reach an index that is away.
-const ACQUIRE_EVERY: Duration = Duration::from_secs(2);
+/// Before what failed is tried again.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// Between attempts to publish what another process left in the spool.
 const LEFT_OVER_EVERY: Duration = Duration::from_secs(30);
-/// Waits before the spool is written again.
-const SPOOL_RETRIES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
-/// Uncarried elementary streams remembered.
-const MOST_UNCARRIED: usize = 64;
 /// How long an orderly stop may take to empty the spool; what is left is published at the next start.
 const DRAIN_FOR: Duration = Duration::from_secs(10);
+/// How long a stopped source may take to give what it has.
+const SOURCE_ENDS_IN: Duration = Duration::from_secs(1);
 /// Pieces of a source that may wait for the segmenter.
 const SOURCE_QUEUE: usize = 64;
+/// Shadows are numbered while fewer segments than this wait: a backlog stays where it is until its turn.
+const NUMBERED_AHEAD: usize = 4;
+/// Between looks at what has become of the shadows.
+const TEND_EVERY: Duration = Duration::from_secs(3);
 
-/// Records until `cancel`. Losing the lease ends a session; the next one begins when it can be had again.
+/// Records until `cancel`. What the spool holds of a stream without a source is published, or filled in, and then the
+/// call returns.
 pub async fn record(
-    environment: Arc<Environment>,
+    shared: Arc<Shared>,
     recorded: RecordedStream,
     status: Arc<StreamStatus>,
     cancel: CancellationToken,
 ) {
-    while !cancel.is_cancelled() {
-        let Some(lease) = acquire(&environment, &recorded, &status, &cancel).await else { return };
-        match Session::open(&environment, &recorded, &status, lease).await {
-            Ok(session) => session.run(recorded.source.clone(), &cancel).await,
+    let spool = loop {
+        match shared.environment.spool.stream(&recorded.name) {
+            Ok(spool) => break spool,
             Err(error) => {
                 tracing::error!(stream = %recorded.name, %error, "recording cannot start; tried again");
-                wait(ACQUIRE_EVERY, &cancel).await;
+                wait(AGAIN_AFTER, &cancel).await;
             }
         }
-        if recorded.source.is_none() {
-            if status.waiting.load(Ordering::Relaxed) == 0 {
-                return;
-            }
-            // The stream may have a recorder elsewhere: it comes first.
-            wait(LEFT_OVER_EVERY, &cancel).await;
+        if cancel.is_cancelled() {
+            return;
         }
-    }
+    };
+    let (standing, stands) = watch::channel(Standing::Asking);
+    let (wants, wanted) = watch::channel(true);
+    let held = HeldLease::default();
+    let shown = status.clone();
+    let keeper = LeaseKeeper {
+        stream: recorded.name.clone(),
+        wanted,
+        shared: shared.clone(),
+        held: held.clone(),
+        standing,
+        why: Arc::new(move |why| shown.set_publish_error(why)),
+    };
+    let _keeping = AbortOnDropHandle::new(tokio::spawn(keeper.run()));
+    let (uncarried, known) = watch::channel(Vec::new());
+    let telling = uncarried::tell(shared.environment.clone(), recorded.name.clone(), known);
+    let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
+    let recorder = StreamRecorder {
+        peers: shared.peers.clone(),
+        shared,
+        recorded,
+        status,
+        spool,
+        held,
+        stands,
+        wants,
+        uncarried,
+        ingest: None,
+        ended: None,
+        names: ShadowNumbers::default(),
+        grounding: None,
+        active: None,
+        backlog: VecDeque::new(),
+        tending: None,
+        tended: Instant::now(),
+        retry: None,
+    };
+    recorder.run(&cancel).await;
 }
 
 async fn wait(time: Duration, cancel: &CancellationToken) {
@@ -73,381 +113,600 @@ async fn wait(time: Duration, cancel: &CancellationToken) {
     }
 }
 
-async fn acquire(
-    environment: &Environment,
-    recorded: &RecordedStream,
-    status: &StreamStatus,
-    cancel: &CancellationToken,
-) -> Option<Lease> {
-    let mut said = false;
-    let mut watched: Option<(Lease, Instant)> = None;
-    while !cancel.is_cancelled() {
-        let why = match contend(environment, &recorded.name, &mut watched).await {
-            Ok(Some(lease)) => return Some(lease),
-            Ok(None) => "another recorder holds this stream; this one stands by".to_owned(),
-            Err(error) => {
-                watched = None;
-                format!("the index cannot be asked who records this stream: {error}")
-            }
-        };
-        if !said {
-            tracing::warn!(stream = %recorded.name, %why, "recording waits");
-            said = true;
-        }
-        status.set_publish_error(Some(why));
-        wait(ACQUIRE_EVERY, cancel).await;
-    }
-    None
+/// A source under way.
+struct Ingest {
+    items: mpsc::Receiver<SourceItem>,
+    task: AbortOnDropHandle<()>,
+    cancel: CancellationToken,
+    segmenter: Segmenter,
 }
 
-/// Takes the lease if it is free, or has not been renewed for its whole life while this process watched and the
-/// index answered. Expiry alone is not enough: it compares the clocks of two machines, and after an outage of
-/// the index every lease has expired although its holder has a spool full of segments.
-async fn contend(
-    environment: &Environment,
-    stream: &StreamName,
-    watched: &mut Option<(Lease, Instant)>,
-) -> crate::index::Result<Option<Lease>> {
-    let holder = environment.spool.holder();
-    let mut now = clock::now();
-    match environment.index.holder(stream).await? {
-        Some(other) if other.holder != holder => {
-            let since = watched.as_ref().filter(|(seen, _)| *seen == other).map(|(_, since)| *since);
-            if since.is_none_or(|since| since.elapsed() < Duration::from_micros(LEASE_US as u64)) {
-                *watched = Some((other, since.unwrap_or_else(Instant::now)));
-                return Ok(None);
-            }
-            now = now.max(other.expires);
-        }
-        _ => {}
-    }
-    environment.index.acquire(stream, holder, now, LEASE_US).await
+/// Why there is no source under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was finite.
+    Finished,
+    /// Its task failed: a defect. It is started again.
+    Failed(Instant),
 }
 
 /// The time between getting a lease and losing or releasing it.
-struct Session {
-    environment: Arc<Environment>,
+struct Active {
+    timeline: Timeline,
+    numbers: Numbers,
+    queue: Arc<Queue>,
+    publishing: AbortOnDropHandle<bool>,
+    drain: CancellationToken,
+    stop: CancellationToken,
+    /// Run and number of the shadow that was placed last.
+    last_shadow: Option<(RunId, u64)>,
+    /// Run of shadows in which the committed pictures were looked for.
+    searched: Option<RunId>,
+    /// When the committed timeline was last gone on with.
+    joined: bool,
+}
+
+struct StreamRecorder {
+    shared: Arc<Shared>,
+    recorded: RecordedStream,
     status: Arc<StreamStatus>,
     spool: StreamSpool,
-    queue: Arc<Queue>,
-    lease: Arc<Mutex<Lease>>,
-    numbers: Numbers,
-    uncarried: watch::Sender<Vec<Uncarried>>,
+    held: HeldLease,
+    stands: watch::Receiver<Standing>,
+    peers: watch::Receiver<Vec<share::Peer>>,
+    wants: watch::Sender<bool>,
+    uncarried: watch::Sender<Vec<crate::media::track::Uncarried>>,
+    ingest: Option<Ingest>,
+    ended: Option<Ended>,
+    names: ShadowNumbers,
+    grounding: Option<AbortOnDropHandle<anyhow::Result<Ground>>>,
+    active: Option<Active>,
+    /// Shadows to be placed, in order; only while active.
+    backlog: VecDeque<SegmentId>,
+    tending: Option<AbortOnDropHandle<Tended>>,
+    tended: Instant,
+    retry: Option<Instant>,
 }
 
-/// How following a source ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Followed {
-    /// The source was finite.
-    Finished,
-    Cancelled,
-    /// Its task failed: a defect. It is started again.
-    Failed,
-}
-
-/// What the next segment is numbered by.
-#[derive(Debug, Clone)]
-struct Numbers {
-    sequence: u64,
-    discontinuity: u64,
-    run: RunId,
-    /// A segment was lost: the next one follows a discontinuity.
-    lost: bool,
-    end: UtcUs,
-}
-
-impl Session {
-    async fn open(
-        environment: &Arc<Environment>,
-        recorded: &RecordedStream,
-        status: &Arc<StreamStatus>,
-        lease: Lease,
-    ) -> anyhow::Result<Self> {
-        let tail = environment.index.tail(&recorded.name).await?;
-        let spool = environment.spool.stream(&recorded.name)?;
-        let queue = Arc::new(Queue::default());
-        let mut numbers = Numbers {
-            sequence: tail.next_sequence,
-            discontinuity: tail.discontinuity,
-            run: RunId(0),
-            lost: false,
-            end: tail.end.unwrap_or(UtcUs(0)),
-        };
-        let pending = spool.pending()?;
-        if let Some(newest) = pending.last() {
-            tracing::info!(stream = %recorded.name, segments = pending.len(), "publishing what the spool holds");
-            numbers.sequence = numbers.sequence.max(newest.sequence + 1);
-            numbers.end = numbers.end.max(newest.end());
-            match read_spooled(&spool, newest) {
-                Ok(row) => numbers.discontinuity = numbers.discontinuity.max(row.segment.discontinuity),
-                // Its number stays taken; one more discontinuity than needed does no harm.
-                Err(error) => {
-                    tracing::error!(stream = %recorded.name, sequence = newest.sequence, %error, "a spooled segment cannot be read");
-                    numbers.discontinuity += 1;
-                }
+impl StreamRecorder {
+    async fn run(mut self, cancel: &CancellationToken) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(500));
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !cancel.is_cancelled() {
+            self.follow_standing().await;
+            if self.follow_share().await {
+                return;
             }
-        }
-        status.waiting.store(pending.len() as u64, Ordering::Relaxed);
-        for id in pending {
-            queue.add(id, None);
-        }
-        Ok(Self {
-            environment: environment.clone(),
-            status: status.clone(),
-            spool,
-            queue,
-            lease: Arc::new(Mutex::new(lease)),
-            numbers,
-            uncarried: watch::Sender::default(),
-        })
-    }
-
-    async fn run(mut self, source: Option<SourceSpec>, cancel: &CancellationToken) {
-        // `stop` ends everything at once (the lease is lost); `cancel` and the end of the source end it in order.
-        let stop = CancellationToken::new();
-        let drain = CancellationToken::new();
-        let mut publisher = Publisher::new(
-            self.environment.clone(),
-            self.spool.clone(),
-            self.queue.clone(),
-            self.lease.clone(),
-            self.status.clone(),
-        );
-        let left_over = source.is_none();
-        publisher.gives_up = left_over;
-        // None outlives this one, however it ends: an orphan would hold the lease and the spool for ever.
-        let mut publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
-        let renewing =
-            AbortOnDropHandle::new(tokio::spawn(renew(self.environment.clone(), self.lease.clone(), stop.clone())));
-        let telling = tell_uncarried(self.environment.clone(), self.status.stream.clone(), self.uncarried.subscribe());
-        let _telling = AbortOnDropHandle::new(tokio::spawn(telling));
-        let mut finished = false;
-        if let Some(source) = source {
-            let following = async {
-                loop {
-                    match self.follow(source.clone(), cancel).await {
-                        Followed::Finished => return true,
-                        Followed::Cancelled => return false,
-                        Followed::Failed => wait(ACQUIRE_EVERY, cancel).await,
+            let can_advance = self.can_advance();
+            let shrunk = self.active.as_ref().map(|a| a.queue.clone());
+            let fenced = async {
+                match &mut self.active {
+                    Some(active) => matches!((&mut active.publishing).await, Ok(false)),
+                    None => std::future::pending().await,
+                }
+            };
+            let item = async {
+                match &mut self.ingest {
+                    Some(ingest) => ingest.items.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let ground = async {
+                match &mut self.grounding {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let tended = async {
+                match &mut self.tending {
+                    Some(task) => task.await,
+                    None => std::future::pending().await,
+                }
+            };
+            let shorter = async {
+                match &shrunk {
+                    Some(queue) => queue.shrunk().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                item = item => self.take_item(item).await,
+                ground = ground => {
+                    self.grounding = None;
+                    match ground.map_err(anyhow::Error::from).and_then(|g| g) {
+                        Ok(ground) => self.activate(ground),
+                        Err(error) => {
+                            tracing::warn!(stream = %self.recorded.name, %error, "publishing cannot begin yet; tried again");
+                            self.retry = Some(Instant::now() + AGAIN_AFTER);
+                        }
                     }
                 }
-            };
-            tokio::select! {
-                ended = following => finished = ended,
-                _ = &mut publishing => stop.cancel(),
-                () = stop.cancelled() => {}
+                tended = tended => {
+                    self.tending = None;
+                    self.tended = Instant::now();
+                    self.after_tending(tended.unwrap_or_default());
+                }
+                fenced = fenced => self.publishing_ended(fenced).await,
+                () = std::future::ready(()), if can_advance => self.advance().await,
+                () = shorter => {}
+                _ = self.stands.changed() => {}
+                _ = self.peers.changed() => {}
+                _ = ticks.tick() => {}
+                () = cancel.cancelled() => {}
             }
         }
-        drain.cancel();
-        if !stop.is_cancelled() {
-            let unhurried = self.status.clone();
-            let limit = async {
-                // A finite source or a left-over spool has all the time it needs; a stop does not.
-                cancel.cancelled().await;
-                tokio::time::sleep(DRAIN_FOR).await;
-                unhurried.waiting.load(Ordering::Relaxed)
-            };
-            tokio::select! {
-                _ = &mut publishing => {}
-                left = limit => tracing::warn!(left, "stopping; the rest of the spool is published at the next start"),
-                () = stop.cancelled() => {}
-            }
+        self.finish().await;
+    }
+
+    /// The publisher has come to an end by itself.
+    async fn publishing_ended(&mut self, fenced: bool) {
+        if fenced {
+            self.held.lose();
+            self.deactivate().await;
+            return;
         }
-        finished &= !stop.is_cancelled() && self.queue.is_empty();
-        stop.cancel();
-        let _ = renewing.await;
-        if !publishing.is_finished() {
-            let _ = publishing.await;
-        }
-        self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
-        let lease = self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        // Segments that wait have numbers: another recorder, let in now, would give them out again. The next start
-        // has the lease at once. What others left is different: the stream may have a recorder elsewhere.
-        let release = left_over || self.queue.is_empty();
-        if release && let Err(error) = self.environment.index.release(&lease).await {
-            tracing::warn!(stream = %lease.stream, %error, "the lease could not be released; it lapses by itself");
-        }
-        if finished {
-            tracing::info!(stream = %lease.stream, "the source has ended; the recording is complete");
-            cancel.cancelled().await;
+        // It gave up, or failed: what waits keeps its number.
+        self.active = None;
+        self.backlog.clear();
+        let again = if self.recorded.source.is_none() { LEFT_OVER_EVERY } else { AGAIN_AFTER };
+        self.retry = Some(Instant::now() + again);
+        if self.recorded.source.is_none() {
+            // The stream may have a recorder elsewhere: it comes first.
+            self.wants.send_replace(false);
+            lease::release(&*self.shared.environment.index, &self.held).await;
         }
     }
 
-    /// Reads the source until it ends or `cancel`, and spools what is cut, to the last sample.
-    async fn follow(&mut self, spec: SourceSpec, cancel: &CancellationToken) -> Followed {
-        let (sender, mut items) = mpsc::channel(SOURCE_QUEUE);
-        let stream = self.status.stream.clone();
-        let mut context = SourceContext::new(stream.clone(), self.status.source.clone());
-        context.stall = self.environment.stall;
-        context.segment_seconds = self.environment.segment_seconds;
-        // The source ends with this call, also when the call is dropped because the lease is lost.
-        let source = AbortOnDropHandle::new(tokio::spawn(source::run(spec, context, sender, cancel.child_token())));
-        let mut segmenter = Segmenter::new(self.environment.segment_seconds, self.numbers.end);
-        let mut out = Vec::new();
+    fn standing(&self) -> Standing {
+        *self.stands.borrow()
+    }
+
+    fn stream(&self) -> &crate::media::StreamName {
+        &self.recorded.name
+    }
+
+    /// Begins to publish when the lease is had, stops when it is lost.
+    async fn follow_standing(&mut self) {
+        let mine = self.standing() == Standing::Mine && self.held.lease().is_some();
+        if !mine && self.active.is_some() {
+            self.deactivate().await;
+        }
+        if !mine {
+            self.grounding = None;
+        } else if self.active.is_none()
+            && self.grounding.is_none()
+            && self.retry.is_none_or(|at| Instant::now() >= at)
+            && let Some(lease) = self.held.lease()
+        {
+            // What it does with the shadows would be in the way.
+            self.tending = None;
+            self.retry = None;
+            let (shared, spool) = (self.shared.clone(), self.spool.clone());
+            self.grounding = Some(AbortOnDropHandle::new(tokio::spawn(ground::prepare(
+                shared,
+                spool,
+                lease,
+                self.held.taken_over(),
+            ))));
+        }
+    }
+
+    fn share(&self) -> Share {
+        let holder = self.shared.environment.spool.holder();
+        let mut peers = self.peers.borrow().clone();
+        if let Some(own) = peers.iter_mut().find(|p| p.recorder == holder) {
+            own.held = self.shared.held();
+        }
+        share::share(self.stream(), holder, self.standing() == Standing::Mine, &peers)
+    }
+
+    /// Starts and stops the source, and hands the stream over, as the others' presence asks for. `true` when there is
+    /// nothing more to do for this stream.
+    async fn follow_share(&mut self) -> bool {
+        let share = self.share();
+        let standing = self.standing();
+        let idle = self.active.as_ref().is_none_or(|a| a.queue.is_empty()) && self.backlog.is_empty();
+        let has_ended = self.ended == Some(Ended::Finished);
+        let left = || self.spool.shadows().map_or(true, |s| !s.is_empty());
+        if self.recorded.source.is_none() {
+            return self.left_over(idle).await;
+        }
+        let done = has_ended && idle && (self.active.is_some() || !left());
+        self.wants.send_if_modified(|old| std::mem::replace(old, share.take && !done) != (share.take && !done));
+        if done && self.active.is_some() {
+            tracing::info!(stream = %self.stream(), "the source has ended; the recording is complete");
+            self.deactivate_in_order().await;
+        } else if share.hand_over && idle && self.active.is_some() {
+            tracing::info!(stream = %self.stream(), "the stream is handed over to the recorder whose own it is");
+            self.wants.send_replace(false);
+            self.deactivate_in_order().await;
+        }
+        let spares = matches!(standing, Standing::Other | Standing::Free);
+        self.spool.set_spare(spares);
+        let wanted = match standing {
+            Standing::Mine => true,
+            Standing::Asking => self.ingest.is_some(),
+            Standing::Unknown => share.ready || self.ingest.is_some(),
+            Standing::Other | Standing::Free => share.coming || (self.recorded.standby && share.ready),
+        };
+        let may_start = match self.ended {
+            None => true,
+            Some(Ended::Finished) => false,
+            Some(Ended::Failed(at)) => at.elapsed() > AGAIN_AFTER,
+        };
+        if wanted && self.ingest.is_none() && may_start {
+            self.start_source();
+        } else if !wanted && self.ingest.is_some() {
+            self.stop_source().await;
+        }
+        if self.active.is_none() && self.grounding.is_none() && spares {
+            self.tend();
+        } else if self.active.is_some() && self.backlog.is_empty() {
+            self.tend();
+        }
+        false
+    }
+
+    /// What is done for a stream that only the spool knows: published if it is free, else filled in.
+    async fn left_over(&mut self, idle: bool) -> bool {
+        if self.active.is_some() && idle {
+            self.deactivate_in_order().await;
+        }
+        let pending = self.spool.pending().map_or(1, |p| p.len());
+        let shadows = self.spool.shadows().map_or(1, |s| s.len());
+        if pending + shadows == 0 {
+            return true;
+        }
+        if self.active.is_none() && self.standing() == Standing::Other {
+            // Its holder comes first: what is numbered here is not published any more.
+            for id in self.spool.pending().unwrap_or_default() {
+                let _ = self.spool.demote(&id);
+            }
+            self.tend();
+        }
+        let wanted = self.retry.is_none_or(|at| Instant::now() >= at);
+        self.wants.send_if_modified(|old| std::mem::replace(old, wanted) != wanted);
+        false
+    }
+
+    fn start_source(&mut self) {
+        let Some(spec) = self.recorded.source.clone() else { return };
+        let environment = &self.shared.environment;
+        let (sender, items) = mpsc::channel(SOURCE_QUEUE);
+        let mut context = SourceContext::new(self.stream().clone(), self.status.source.clone());
+        context.stall = environment.stall;
+        context.segment_seconds = environment.segment_seconds;
+        let cancel = CancellationToken::new();
+        let task = AbortOnDropHandle::new(tokio::spawn(source::run(spec, context, sender, cancel.clone())));
+        // The timeline sees to it that nothing begins before the end of what is recorded.
+        let segmenter = Segmenter::new(environment.segment_seconds, UtcUs(0));
+        self.ended = None;
+        self.ingest = Some(Ingest { items, task, cancel, segmenter });
+    }
+
+    /// Stops the source and takes what it has given, to the last sample.
+    async fn stop_source(&mut self) {
+        let Some(ingest) = &mut self.ingest else { return };
+        ingest.cancel.cancel();
+        let limit = Instant::now() + SOURCE_ENDS_IN;
         loop {
-            let item = tokio::select! {
-                item = items.recv() => item,
-                () = cancel.cancelled() => None,
-            };
-            let ended = item.is_none();
-            match item {
-                Some(SourceItem { events, arrival }) => segmenter.push(events, arrival, clock::now(), &mut out),
-                None => segmenter.end_run(&mut out),
-            }
-            for output in out.drain(..) {
-                self.take(output).await;
-            }
-            if ended {
-                break;
+            let Some(ingest) = &mut self.ingest else { return };
+            match tokio::time::timeout_at(limit, ingest.items.recv()).await {
+                Ok(Some(item)) => self.take_item(Some(item)).await,
+                Ok(None) | Err(_) => break,
             }
         }
-        drop(items);
-        if let Err(error) = source.await {
-            tracing::error!(%stream, %error, "the source's task failed");
-            return Followed::Failed;
+        self.end_run().await;
+        self.ingest = None;
+    }
+
+    async fn end_run(&mut self) {
+        let mut out = Vec::new();
+        if let Some(ingest) = &mut self.ingest {
+            ingest.segmenter.end_run(&mut out);
         }
-        if cancel.is_cancelled() { Followed::Cancelled } else { Followed::Finished }
+        for output in out {
+            self.take(output).await;
+        }
+    }
+
+    async fn take_item(&mut self, item: Option<SourceItem>) {
+        let Some(ingest) = &mut self.ingest else { return };
+        let Some(SourceItem { events, arrival }) = item else {
+            self.end_run().await;
+            let Some(ingest) = self.ingest.take() else { return };
+            self.ended = Some(match ingest.task.await {
+                Ok(()) => Ended::Finished,
+                Err(error) => {
+                    tracing::error!(stream = %self.stream(), %error, "the source's task failed");
+                    Ended::Failed(Instant::now())
+                }
+            });
+            return;
+        };
+        let mut out = Vec::new();
+        ingest.segmenter.push(events, arrival, clock::arrival(), &mut out);
+        for output in out {
+            self.take(output).await;
+        }
     }
 
     async fn take(&mut self, output: Output) {
-        let stream = &self.status.stream;
         match output {
-            Output::Segment(cut) => self.spool_segment(cut).await,
-            Output::Note(note) => tracing::warn!(%stream, "{note}"),
-            Output::Uncarried(found) => self.note_uncarried(found),
+            Output::Segment(cut) => self.take_cut(cut).await,
+            Output::Note(note) => tracing::warn!(stream = %self.stream(), "{note}"),
+            Output::Uncarried(found) => uncarried::note(&self.uncarried, self.stream(), found),
         }
     }
 
-    fn note_uncarried(&mut self, found: Uncarried) {
-        let stream = &self.status.stream;
-        self.uncarried.send_if_modified(|known| {
-            let is_new = known.len() < MOST_UNCARRIED && !known.contains(&found);
-            if is_new {
-                tracing::info!(%stream, place = %found.place, what = %found.what, "part of the source is not recorded");
-                known.push(found);
+    async fn take_cut(&mut self, cut: CutSegment) {
+        reached("segment.cut");
+        // Also names what is not kept: a run begins where its first segment was cut.
+        let name = self.names.name(&self.recorded.name, &cut);
+        if self.active.is_some() && self.backlog.is_empty() {
+            if let Some(active) = &mut self.active {
+                active.last_shadow = Some((name.run, name.sequence));
             }
-            is_new
+            self.commit(cut, name.run).await;
+            return;
+        }
+        let (spool, id) = (self.spool.clone(), name.clone());
+        let written = tokio::task::spawn_blocking(move || -> anyhow::Result<()> {
+            let (object, _) = shadow::encode(&id, 0, &cut)?;
+            Ok(shadow::write(&spool, &cut, |spool| spool.put_shadow(&id, &object))?)
         });
+        match written.await.map_err(anyhow::Error::from).and_then(|w| w) {
+            Ok(()) => {
+                reached("shadow.written");
+                if self.active.is_some() {
+                    self.backlog.push_back(name);
+                    self.show_waiting();
+                }
+            }
+            Err(error) => self.lost(&name, &error),
+        }
     }
 
-    async fn spool_segment(&mut self, cut: CutSegment) {
-        let numbers = &mut self.numbers;
-        if cut.new_run {
-            numbers.run = RunId(uuid::Uuid::now_v7().as_u128());
+    fn lost(&self, id: &SegmentId, error: &anyhow::Error) {
+        self.status.lost.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("evertape_segments_lost_total", "stream" => id.stream.to_string()).increment(1);
+        // A full spool has said so once.
+        if self.shared.environment.spool.is_full() {
+            tracing::debug!(stream = %id.stream, start_utc_us = id.start.0, duration_us = id.duration_us, "a segment is lost");
+        } else {
+            tracing::error!(stream = %id.stream, %error, start_utc_us = id.start.0, duration_us = id.duration_us,
+                "A SEGMENT IS LOST: it could not be written to the spool; free space on its disk or raise recorder.spool_max_mib");
         }
-        let breaks = cut.discontinuity || std::mem::take(&mut numbers.lost);
-        let discontinuity = numbers.discontinuity + u64::from(breaks && numbers.sequence > 0);
-        let id = SegmentId {
-            stream: self.status.stream.clone(),
-            run: numbers.run,
-            epoch: self.lease.lock().unwrap_or_else(PoisonError::into_inner).epoch,
-            sequence: numbers.sequence,
-            start: cut.start,
-            duration_us: cut.duration_us,
+    }
+
+    fn show_waiting(&self) {
+        let queued = self.active.as_ref().map_or(0, |a| a.queue.len());
+        self.status.waiting.store((queued + self.backlog.len()) as u64, Ordering::Relaxed);
+    }
+
+    /// Begins to publish, from where the committed timeline ends.
+    fn activate(&mut self, ground: Ground) {
+        let shadows = match self.spool.shadows() {
+            Ok(shadows) => shadows,
+            Err(error) => {
+                tracing::error!(stream = %self.stream(), %error, "the spool cannot be read; tried again");
+                self.retry = Some(Instant::now() + AGAIN_AFTER);
+                return;
+            }
         };
-        let spool = self.spool.clone();
-        let spooled_id = id.clone();
-        let written =
-            tokio::task::spawn_blocking(move || write_to_spool(&spool, &spooled_id, discontinuity, cut)).await;
-        match written.map_err(anyhow::Error::from).and_then(|r| r) {
+        let joint = ground.joint;
+        let queue = Arc::new(Queue::default());
+        for id in ground.pending {
+            queue.add(id, None);
+        }
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut publisher = Publisher::new(
+            self.shared.clone(),
+            self.spool.clone(),
+            queue.clone(),
+            self.held.clone(),
+            self.status.clone(),
+        );
+        publisher.gives_up = self.recorded.source.is_none();
+        let publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
+        if !shadows.is_empty() || !queue.is_empty() {
+            tracing::info!(stream = %self.stream(), segments = queue.len(), shadows = shadows.len(), "publishing what the spool holds");
+        }
+        let mut numbers = ground.numbers;
+        numbers.segment_us = i64::from(self.shared.environment.segment_seconds) * 1_000_000;
+        numbers.leaves_room |= self.recorded.standby;
+        self.backlog = shadows.into();
+        let timeline = Timeline::new(numbers.end, joint);
+        let (last_shadow, searched) = (None, None);
+        self.active =
+            Some(Active { timeline, numbers, queue, publishing, drain, stop, last_shadow, searched, joined: false });
+        self.show_waiting();
+        reached("takeover.begun");
+    }
+
+    /// Stops publishing at once; what waits loses its number.
+    async fn deactivate(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        active.stop.cancel();
+        if !active.publishing.is_finished() {
+            let _ = active.publishing.await;
+        }
+        for id in self.spool.pending().unwrap_or_default() {
+            if let Err(error) = self.spool.demote(&id) {
+                tracing::error!(stream = %id.stream, sequence = id.sequence, %error, "a segment that lost its number could not be moved");
+            }
+            reached("demotion.one");
+        }
+        self.backlog.clear();
+        self.show_waiting();
+    }
+
+    /// Stops publishing with nothing left to publish, and lets others have the stream.
+    async fn deactivate_in_order(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        active.drain.cancel();
+        let _ = active.publishing.await;
+        lease::release(&*self.shared.environment.index, &self.held).await;
+        self.show_waiting();
+    }
+
+    fn can_advance(&self) -> bool {
+        let room = self.active.as_ref().is_some_and(|a| a.queue.len() < NUMBERED_AHEAD);
+        room && !self.backlog.is_empty()
+    }
+
+    /// Places the oldest shadow.
+    async fn advance(&mut self) {
+        let Some(id) = self.backlog.front().cloned() else { return };
+        let (spool, wanted) = (self.spool.clone(), id.clone());
+        let read = tokio::task::spawn_blocking(move || shadow::read(&spool, &wanted, spool.shadow(&wanted)?));
+        let mut cut = match read.await.map_err(anyhow::Error::from).and_then(|r| r) {
+            Ok(cut) => cut,
+            Err(error) => {
+                let gone =
+                    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+                if !gone {
+                    tracing::error!(stream = %id.stream, start_utc_us = id.start.0, %error,
+                        "a spooled segment cannot be read; it was moved to the folder `damaged` of its spool");
+                    let _ = self.spool.quarantine_shadow(&id);
+                }
+                self.backlog.pop_front();
+                return;
+            }
+        };
+        let Some(active) = &mut self.active else { return };
+        let before = active.last_shadow.replace((id.run, id.sequence));
+        cut.new_run = before.is_none_or(|(run, _)| run != id.run);
+        cut.discontinuity = cut.new_run || before.is_some_and(|(_, n)| n + 1 != id.sequence);
+        if active.searched != Some(id.run) && active.timeline.is_elsewhere(&cut) {
+            active.searched = Some(id.run);
+            self.search_content(id.run).await;
+        }
+        if self.commit(cut, id.run).await {
+            reached("takeover.numbered");
+            let _ = self.spool.remove_shadow(&id);
+            reached("takeover.shadow-removed");
+        }
+        self.backlog.pop_front();
+        self.show_waiting();
+    }
+
+    /// Looks for the last committed pictures among the shadows of `run`.
+    async fn search_content(&mut self, run: RunId) {
+        let wanted: Vec<SegmentId> = self.backlog.iter().filter(|id| id.run == run).cloned().collect();
+        let Some(active) = &mut self.active else { return };
+        let Some(joint) = active.timeline.joint() else { return };
+        let found = ground::find_content(&self.shared, &self.spool, joint.clone(), wanted).await;
+        match found {
+            Ok(found) => *joint = found,
+            Err(error) => tracing::debug!(stream = %self.recorded.name, %error, "no alignment by content"),
+        }
+    }
+
+    /// Places, numbers and spools a segment; `false` when it could not be spooled.
+    async fn commit(&mut self, cut: CutSegment, run: RunId) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        // A file begins anew with every process, and is recorded anew: it is not the same media that comes again.
+        let repeats = matches!(self.recorded.source, Some(SourceSpec::Demo | SourceSpec::File(_)));
+        match active.timeline.joint() {
+            Some(joint) if joint.run == run => joint.own_run = true,
+            Some(_) if repeats => active.timeline.forget_joint(),
+            _ => {}
+        }
+        let waits = active.timeline.joint().is_some();
+        let breaks_media = cut.new_run;
+        let cut = match active.timeline.place(cut) {
+            Placed::Next(cut) => cut,
+            Placed::Covered => {
+                metrics::counter!("evertape_segments_covered_total", "stream" => self.recorded.name.to_string())
+                    .increment(1);
+                return true;
+            }
+        };
+        if waits {
+            active.joined = !cut.new_run;
+            tracing::info!(stream = %self.recorded.name, joined = active.joined, start_utc_us = cut.start.0, breaks_media,
+                "the recording goes on behind what is committed");
+            reached("takeover.joined");
+        }
+        let epoch = self.held.lease().map_or(0, |l| l.epoch);
+        let (id, discontinuity) = active.numbers.next(&self.recorded.name, epoch, &cut, run);
+        reached("segment.numbered");
+        let (spool, spooled_id) = (self.spool.clone(), id.clone());
+        let written = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
+            let (object, segment) = shadow::encode(&spooled_id, discontinuity, &cut)?;
+            shadow::write(&spool, &cut, |spool| spool.put_segment(&spooled_id, &object))?;
+            let tables = cut.parts.into_iter().map(|p| p.table).collect();
+            Ok(Prepared { row: SegmentWithTables { segment, tables }, object: object.into() })
+        });
+        match written.await.map_err(anyhow::Error::from).and_then(|w| w) {
             Ok(prepared) => {
-                self.numbers.sequence += 1;
-                self.numbers.discontinuity = discontinuity;
-                self.numbers.end = id.end();
-                self.queue.add(id, Some(prepared));
-                self.status.waiting.store(self.queue.len() as u64, Ordering::Relaxed);
+                reached("segment.spooled");
+                active.numbers.written(&id, discontinuity);
+                active.queue.add(id, Some(prepared));
+                self.show_waiting();
+                true
             }
             Err(error) => {
-                self.numbers.lost = true;
-                self.status.lost.fetch_add(1, Ordering::Relaxed);
-                metrics::counter!("evertape_segments_lost_total", "stream" => id.stream.to_string()).increment(1);
-                tracing::error!(stream = %id.stream, %error, start_utc_us = id.start.0, duration_us = id.duration_us,
-                    "A SEGMENT IS LOST: it could not be written to the spool; free space on its disk or raise recorder.spool_max_mib");
+                active.numbers.lost();
+                self.lost(&id, &error);
+                false
             }
         }
     }
-}
 
-fn read_spooled(spool: &StreamSpool, id: &SegmentId) -> anyhow::Result<SegmentWithTables> {
-    let object = spool.segment(id)?;
-    let key = id.object_key().ok_or_else(|| anyhow::anyhow!("no object key for its time"))?;
-    Ok(cmaf::read_segment(&key, &object)?)
-}
-
-/// Encodes the segment and writes it. Runs where it may block.
-fn write_to_spool(
-    spool: &StreamSpool,
-    id: &SegmentId,
-    discontinuity: u64,
-    cut: CutSegment,
-) -> anyhow::Result<Prepared> {
-    let inputs: Vec<PartInput<'_>> = cut
-        .parts
-        .iter()
-        .map(|p| PartInput {
-            track: p.track,
-            init: p.init.info.hash,
-            decode_start: p.decode_start,
-            table: &p.table,
-            payload: &p.payload,
-        })
-        .collect();
-    let (object, segment) = cmaf::write_segment(id, discontinuity, cut.anchor, cut.new_run, &inputs)?;
-    let write = || {
-        let mut written: BTreeSet<InitHash> = BTreeSet::new();
-        for part in &cut.parts {
-            if written.insert(part.init.info.hash) {
-                spool.put_init(part.init.info.hash, &part.init.bytes)?;
-            }
-        }
-        spool.put_segment(id, &object)
-    };
-    // Out of file descriptors or of space for a moment: worth a wait, as this is the only copy.
-    let mut written = write();
-    for pause in SPOOL_RETRIES {
-        let Err(error) = &written else { break };
-        tracing::warn!(stream = %id.stream, %error, "the spool cannot be written; tried again");
-        std::thread::sleep(pause);
-        written = write();
-    }
-    written?;
-    let tables = cut.parts.into_iter().map(|p| p.table).collect();
-    Ok(Prepared { row: SegmentWithTables { segment, tables }, object: object.into() })
-}
-
-/// Keeps the index's list of what is not recorded up to date, however often that takes.
-async fn tell_uncarried(environment: Arc<Environment>, stream: StreamName, mut known: watch::Receiver<Vec<Uncarried>>) {
-    while known.changed().await.is_ok() {
-        let mut list = known.borrow_and_update().clone();
-        list.sort_by(|a, b| a.place.cmp(&b.place));
-        while let Err(error) = environment.index.set_uncarried(&stream, &list).await {
-            tracing::warn!(%stream, %error, "media_info.json does not list yet what is not recorded");
-            tokio::time::sleep(LEFT_OVER_EVERY).await;
-            if known.has_changed().is_err() {
-                return;
-            }
+    /// Lets somebody look at what became of the shadows, now and then.
+    fn tend(&mut self) {
+        if self.tending.is_none() && self.tended.elapsed() >= TEND_EVERY {
+            let tending =
+                heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), self.ingest.is_some());
+            self.tending = Some(AbortOnDropHandle::new(tokio::spawn(tending)));
         }
     }
-}
 
-async fn renew(environment: Arc<Environment>, lease: Arc<Mutex<Lease>>, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(RENEW_EVERY) => {}
-            () = stop.cancelled() => return,
+    fn after_tending(&self, tended: Tended) {
+        if tended.filled > 0 || tended.covered > 0 {
+            tracing::info!(stream = %self.stream(), filled = tended.filled, covered = tended.covered, "looked after the shadows");
         }
-        let current = lease.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match environment.index.renew(&current, clock::now(), LEASE_US).await {
-            Ok(renewed) => *lease.lock().unwrap_or_else(PoisonError::into_inner) = renewed,
-            Err(error) if error.kind == IndexErrorKind::Fenced => {
-                tracing::error!(stream = %current.stream, %error, "the lease is lost to another recorder; this one stops writing");
-                stop.cancel();
-                return;
+    }
+
+    /// An orderly stop: cuts and publishes what is buffered, and lets others have the stream.
+    async fn finish(&mut self) {
+        self.stop_source().await;
+        reached("handover.cut");
+        let limit = Instant::now() + DRAIN_FOR;
+        while self.active.is_some() && Instant::now() < limit {
+            let Some(active) = &self.active else { break };
+            if active.publishing.is_finished() || self.held.lease().is_none() {
+                break;
             }
-            // The spool goes on filling; every publish checks the epoch anyway.
-            Err(error) => {
-                tracing::warn!(stream = %current.stream, %error, "the lease could not be renewed; tried again")
+            if self.can_advance() {
+                self.advance().await;
+            } else if self.backlog.is_empty() && active.queue.is_empty() {
+                break;
+            } else {
+                let _ = tokio::time::timeout(Duration::from_millis(100), active.queue.clone().shrunk()).await;
             }
         }
+        let Some(active) = self.active.take() else {
+            lease::release(&*self.shared.environment.index, &self.held).await;
+            return;
+        };
+        let left = active.queue.len() + self.backlog.len();
+        active.drain.cancel();
+        active.stop.cancel();
+        if !active.publishing.is_finished() {
+            let _ = active.publishing.await;
+        }
+        reached("handover.published");
+        if left > 0 {
+            tracing::warn!(stream = %self.stream(), left, "stopping; the rest of the spool is published at the next start");
+        }
+        // Segments that wait have numbers: another recorder, let in now, would give them out again. The next start has
+        // the lease at once. A standby has them too, and what it lacks is filled in.
+        if left == 0 || self.recorded.standby {
+            lease::release(&*self.shared.environment.index, &self.held).await;
+        }
+        self.status.waiting.store(left as u64, Ordering::Relaxed);
     }
 }

@@ -13,6 +13,24 @@ use std::sync::Arc;
 /// Ticks given to a sample when nothing tells how long it lasts: a frame at 25 Hz.
 const ASSUMED_DURATION: u32 = 3600;
 
+/// Longest distance of two samples that is taken as the track's usual one.
+const LONGEST_STEP: Ticks = Ticks(9000);
+/// Samples out of order that are squeezed in; more are another clock.
+const MOST_STRAYS: u32 = 3;
+
+/// How a sample's time follows on the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// It grows.
+    On,
+    /// It is the same again: the source's clock stands still.
+    StandsStill,
+    /// It is a little before, as disorder is.
+    Stray,
+    /// It went back, and goes on from there.
+    WentBack,
+}
+
 /// An init segment with its bytes.
 #[derive(Debug)]
 pub struct InitSegment {
@@ -53,6 +71,11 @@ pub struct TrackQueue {
     published: Option<InitHash>,
     last_dts: Option<Ticks>,
     last_pts: Option<Ticks>,
+    /// Added to the times of a source whose clock does not go on, until the next run.
+    bridge: Ticks,
+    last_raw: Option<Ticks>,
+    step: Option<Ticks>,
+    strays: u32,
     /// A sample of it has come since the last break.
     pub seen: bool,
     /// It leads no run while others have gone on without it.
@@ -70,6 +93,58 @@ impl TrackQueue {
     /// The next sample, and those after it, have these parameters.
     pub fn set_init(&mut self, init: Arc<InitSegment>) {
         self.next_init = Some(init);
+    }
+
+    /// Gives `sample` a DTS that grows, whatever its source says, and says how it follows. None is dropped.
+    pub fn stamp(&mut self, sample: &mut MediaSample) -> Follows {
+        let raw = sample.dts;
+        let before = self.last_raw.replace(raw);
+        let Some(last) = self.last_dts else { return Follows::On };
+        let step = self.step.unwrap_or(Ticks(ASSUMED_DURATION.into()));
+        let mut dts = raw + self.bridge;
+        let follows = if dts > last {
+            if dts - last <= LONGEST_STEP {
+                self.step = Some(dts - last);
+            }
+            self.strays = 0;
+            Follows::On
+        } else if before == Some(raw) {
+            dts = last + step;
+            Follows::StandsStill
+        } else if self.strays < MOST_STRAYS {
+            self.strays += 1;
+            dts = last + Ticks(1);
+            Follows::Stray
+        } else {
+            dts = last + step;
+            Follows::WentBack
+        };
+        if matches!(follows, Follows::StandsStill | Follows::WentBack) {
+            self.bridge = dts - raw;
+        }
+        let by = dts - raw;
+        (sample.dts, sample.pts) = (dts, sample.pts + by);
+        follows
+    }
+
+    /// The source's clock has jumped: what comes follows on what was there, until the next run.
+    pub fn bridge_to(&mut self, raw: Ticks) {
+        if let Some(last) = self.last_dts {
+            self.bridge = last + self.step.unwrap_or(Ticks(ASSUMED_DURATION.into())) - raw;
+            self.last_raw = None;
+        }
+    }
+
+    /// What is added to the source's times.
+    pub fn bridge(&self) -> Ticks {
+        self.bridge
+    }
+
+    /// PTS of the first sample whose parameters are not those of the first one in the queue.
+    pub fn parameters_change_at(&self) -> Option<Ticks> {
+        let hash = |s: &QueuedSample| s.init.as_ref().map(|i| i.info.hash);
+        let first = self.samples.front().map(hash)?;
+        self.samples.iter().find(|s| hash(s) != first).map(|s| s.pts)
     }
 
     /// Queues a sample; says whether its parameters differ from those of the sample before it.
@@ -199,6 +274,9 @@ impl TrackQueue {
         self.bytes = 0;
         self.last_dts = None;
         self.last_pts = None;
+        self.bridge = Ticks(0);
+        self.last_raw = None;
+        self.strays = 0;
         self.taken_init = None;
         self.seen = false;
     }

@@ -120,6 +120,10 @@ impl ObjectStore for DirectoryStore {
         self.inner.blocking(&self.inner.writes, "put", move |inner| inner.put(&key, &body)).await
     }
 
+    fn is_near(&self) -> bool {
+        true
+    }
+
     async fn get(&self, key: &ObjectKey, range: Range<u64>) -> Result<ByteStream> {
         let owner = Arc::clone(&self.inner);
         let key = key.clone();

@@ -10,6 +10,7 @@ use futures::stream::BoxStream;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub mod directory;
 pub mod faults;
@@ -111,6 +112,21 @@ pub trait ObjectStore: Send + Sync + 'static {
 
     /// Whether the store answers, within two seconds.
     async fn ping(&self) -> Result<()>;
+
+    /// Whether reading the same bytes again costs no request: they come from this machine's memory.
+    fn is_near(&self) -> bool {
+        false
+    }
+
+    /// An address from which anyone may get the object, or ranges of it, for `valid_for`. Asks nothing of the
+    /// network.
+    ///
+    /// # Errors
+    /// `Refused` by stores that nobody else can reach.
+    async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<String> {
+        let _ = valid_for;
+        Err(StoreError::new(StoreErrorKind::Refused, format!("{key}: this store gives no addresses")))
+    }
 }
 
 #[async_trait::async_trait]
@@ -137,6 +153,14 @@ impl<S: ObjectStore + ?Sized> ObjectStore for Arc<S> {
 
     async fn ping(&self) -> Result<()> {
         (**self).ping().await
+    }
+
+    fn is_near(&self) -> bool {
+        (**self).is_near()
+    }
+
+    async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<String> {
+        (**self).presign_get(key, valid_for).await
     }
 }
 

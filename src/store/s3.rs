@@ -18,6 +18,7 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Credentials, Region, RequestChecksumCalculation, ResponseChecksumValidation,
     StalledStreamProtectionConfig,
 };
+use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream as Body;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
@@ -236,6 +237,15 @@ impl ObjectStore for S3Store {
                 Err(inner.error(&what, failure))
             }
         }
+    }
+
+    async fn presign_get(&self, key: &ObjectKey, valid_for: Duration) -> Result<String> {
+        let inner = &self.inner;
+        let what = format!("sign {key}");
+        let other = |why: String| inner.error(&what, Failure::other(StoreErrorKind::Other, why));
+        let expires = PresigningConfig::expires_in(valid_for).map_err(|error| other(error.to_string()))?;
+        let request = inner.client.get_object().bucket(&inner.bucket).key(inner.name(key)).presigned(expires).await;
+        Ok(request.map_err(|error| inner.error(&what, Failure::of(&error)))?.uri().to_owned())
     }
 
     async fn delete(&self, keys: &[ObjectKey]) -> Result<()> {

@@ -37,7 +37,9 @@ pub fn kind_of(target: &Target) -> &'static str {
         Target::TsStream { .. } => "ts_stream",
         Target::Preview { .. } => "preview",
         Target::RecordingStatus { .. } | Target::Ranges(_) | Target::MediaInfo => "json",
-        Target::Segment { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } => "segment",
+        Target::Segment { .. } | Target::Object { .. } | Target::SegmentTs { .. } | Target::SegmentMuxed { .. } => {
+            "segment"
+        }
         Target::Init { .. } | Target::InitMuxed { .. } => "init",
     }
 }
@@ -73,6 +75,7 @@ pub async fn dispatch(
         Target::SegmentTs { id, tracks } => ts::segment_ts(node, method, headers, id, tracks).await,
         Target::SegmentMuxed { id, tracks } => ts::segment_muxed(node, method, headers, id, tracks).await,
         Target::InitMuxed { hashes } => ts::init_muxed(node, method, headers, stream, hashes).await,
+        Target::Object { id } => media::object(node, method, headers, id).await,
         Target::Init { hash } => media::init(node, method, headers, stream, *hash).await,
         Target::RecordingStatus { from, to } => recording_status(node, headers, stream, *from, *to).await,
         Target::Ranges(target) => ranges(node, headers, stream, target).await,

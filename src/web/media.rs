@@ -15,10 +15,15 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::ops::Range;
+use std::time::Duration;
 
 const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// No segment is larger; whoever asks for more made the URL up.
 const LARGEST_BYTES: u64 = 1 << 30;
+/// An address of the store is good for so long.
+const SIGNED_FOR: Duration = Duration::from_secs(3600);
+/// The way there is kept for less: whoever got it last has as much time again.
+const SIGNED_CACHE: &str = "public, max-age=1800";
 /// A larger one streams past the cache.
 const LARGEST_KEPT_BYTES: u64 = super::cache::objects::LARGEST_BYTES / 2;
 /// `prft` and `moof` of the longest sample table take less.
@@ -52,7 +57,8 @@ pub async fn segment(
     };
     let whole = wanted.end - wanted.start == total_bytes;
     let bytes = match method {
-        _ if method != Method::HEAD && whole && total_bytes <= LARGEST_KEPT_BYTES => {
+        // What is in this machine's memory anyway is not kept twice.
+        _ if method != Method::HEAD && whole && total_bytes <= LARGEST_KEPT_BYTES && !node.store.is_near() => {
             Some(node.objects.range(&key, range.clone(), is_part).await?)
         }
         _ => node.objects.kept(&key, &range).await,
@@ -73,6 +79,40 @@ pub async fn segment(
         let absolute = range.start + wanted.start..range.start + wanted.end;
         Body::from_stream(object_range(&node.store, key, absolute).await?)
     };
+    Ok(response)
+}
+
+/// The object that holds a segment: sent on to the store where the operator wants that, else served.
+pub async fn object(
+    node: &Node,
+    method: &Method,
+    headers: &HeaderMap,
+    id: &SegmentId,
+) -> Result<Response<Body>, Problem> {
+    let Some(key) = id.object_key() else { return Err(no_such_segment()) };
+    if node.options.media_redirect && method == Method::GET {
+        let address = node.store.presign_get(&key, SIGNED_FOR).await?;
+        let mut response = Response::new(Body::empty());
+        insert(response.headers_mut(), header::LOCATION, &address);
+        insert(response.headers_mut(), header::CACHE_CONTROL, SIGNED_CACHE);
+        *response.status_mut() = StatusCode::FOUND;
+        return Ok(response);
+    }
+    let etag = format!("\"o-{}-{}-{}\"", id.run, id.epoch, id.sequence);
+    if not_modified(headers, &etag) && !any_will_do(headers) {
+        return Ok(unchanged(&etag));
+    }
+    let total_bytes = node.store.head(&key).await?;
+    if not_modified(headers, &etag) {
+        return Ok(unchanged(&etag));
+    }
+    let (mut response, wanted) = match begin(method, headers, &etag, total_bytes) {
+        Ok(begun) => begun,
+        Err(unsatisfiable) => return Ok(*unsatisfiable),
+    };
+    if method != Method::HEAD {
+        *response.body_mut() = Body::from_stream(object_range(&node.store, key, wanted).await?);
+    }
     Ok(response)
 }
 

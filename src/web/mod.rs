@@ -49,6 +49,8 @@ pub struct PlaybackOptions {
     pub max_window: Duration,
     /// Where playlists point for media; relative to the playlist when `None`.
     pub media_base_url: Option<String>,
+    /// Players fetch single tracks of fragmented MP4 from the store itself, by addresses that it signs.
+    pub media_redirect: bool,
     /// Length of segments aimed at by the recorders.
     pub segment_seconds: u32,
     /// Most endless streams at once.
@@ -73,6 +75,7 @@ impl PlaybackOptions {
         Self {
             max_window: Duration::from_secs(24 * 3600),
             media_base_url: None,
+            media_redirect: false,
             segment_seconds: 6,
             max_streams: 4000,
             jpeg: None,

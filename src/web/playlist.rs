@@ -98,9 +98,12 @@ pub async fn answer(
         // The index went away between the two questions: what is known ends where the rows do.
         known.extent.live_edge = found.edge;
     };
-    let base = node.options.media_base_url.as_deref();
+    let place = hls::MediaPlace {
+        base_url: node.options.media_base_url.as_deref(),
+        whole_objects: node.options.media_redirect,
+    };
     let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
-    if let Some(text) = rendered::media_playlist(request, target, &window, &view, base) {
+    if let Some(text) = rendered::media_playlist(request, target, &window, &view, place) {
         return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
     let plan = Plan::build(&window, view.segments())?;
@@ -111,8 +114,7 @@ pub async fn answer(
     };
     let text = {
         let first_sample_bytes = |sequence| sizes.get(&sequence).copied();
-        let material =
-            hls::Material { plain, inits: &inits, media_base_url: base, first_sample_bytes: &first_sample_bytes };
+        let material = hls::Material { plain, inits: &inits, place, first_sample_bytes: &first_sample_bytes };
         hls::playlist(request, target, &plan, &material)?
     };
     Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale))

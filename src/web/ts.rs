@@ -14,6 +14,7 @@ use crate::media::{InitHash, InitInfo, StreamName, TrackId};
 use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Method, Response};
+use std::sync::Arc;
 
 /// Grows when the same object makes other bytes: part of the tags.
 const FORMAT: u32 = 1;
@@ -22,17 +23,62 @@ const MP4: &str = "video/mp4";
 
 /// Tracks of one segment as MPEG-TS.
 pub async fn segment_ts(
-    node: &Node,
+    node: &Arc<Node>,
     method: &Method,
     headers: &HeaderMap,
     id: &SegmentId,
     tracks: &[TrackId],
 ) -> Result<Response<Body>, Problem> {
-    let etag = segment_tag("ts", id, tracks);
+    segment(node, method, headers, id, tracks, TS).await
+}
+
+/// Fragments of several tracks of one segment.
+pub async fn segment_muxed(
+    node: &Arc<Node>,
+    method: &Method,
+    headers: &HeaderMap,
+    id: &SegmentId,
+    tracks: &[TrackId],
+) -> Result<Response<Body>, Problem> {
+    segment(node, method, headers, id, tracks, MP4).await
+}
+
+async fn segment(
+    node: &Arc<Node>,
+    method: &Method,
+    headers: &HeaderMap,
+    id: &SegmentId,
+    tracks: &[TrackId],
+    content_type: &'static str,
+) -> Result<Response<Body>, Problem> {
+    let etag = segment_tag(if content_type == TS { "ts" } else { "mp4" }, id, tracks);
     if not_modified(headers, &etag) && !any_will_do(headers) {
         return Ok(unchanged(&etag));
     }
-    let (bytes, segment) = read(node, id, tracks).await?;
+    let make = || {
+        let (node, id, tracks) = (node.clone(), id.clone(), tracks.to_vec());
+        async move {
+            let (bytes, segment) = read(&node, &id, &tracks).await?;
+            let inits = if content_type == TS { inits(&node, &id, &segment, &tracks).await? } else { Vec::new() };
+            // Some milliseconds for some megabytes: off the threads that serve others.
+            let made = tokio::task::spawn_blocking(move || match content_type {
+                TS => to_ts(&id, &segment, &bytes, &inits, &tracks),
+                _ => cmaf::muxed_segment(&segment, &bytes, &tracks).map_err(|error| damaged(&id, &error)),
+            });
+            made.await.map_err(|_| Problem::internal())?.map(Bytes::from)
+        }
+    };
+    let made = node.objects.made(format!("{}/{}/{etag}", id.stream, id.base_name()), make).await?;
+    Ok(answer(node, method, headers, &etag, content_type, made))
+}
+
+/// What the init segments say that the tracks of a segment need.
+async fn inits(
+    node: &Node,
+    id: &SegmentId,
+    segment: &SegmentWithTables,
+    tracks: &[TrackId],
+) -> Result<Vec<InitInfo>, Problem> {
     let mut inits: Vec<InitInfo> = Vec::new();
     for part in segment.segment.tracks.iter().filter(|p| tracks.contains(&p.track)) {
         if !inits.iter().any(|i| i.hash == part.init) {
@@ -41,30 +87,22 @@ pub async fn segment_ts(
             inits.push(InitInfo { hash: part.init, params });
         }
     }
-    let made = ts_of_object(&segment, &bytes, &inits, tracks).map_err(|error| match error {
+    Ok(inits)
+}
+
+fn to_ts(
+    id: &SegmentId,
+    segment: &SegmentWithTables,
+    bytes: &[u8],
+    inits: &[InitInfo],
+    tracks: &[TrackId],
+) -> Result<Vec<u8>, Problem> {
+    ts_of_object(segment, bytes, inits, tracks).map_err(|error| match error {
         MuxError::Entry(..) | MuxError::TooManyTracks | MuxError::FrameTooLong(_) => {
             Problem::not_found("MPEG-TS cannot carry these tracks; ask for .fmp4.m3u8.")
         }
         error => damaged(id, &error),
-    })?;
-    Ok(answer(method, headers, &etag, TS, made.into()))
-}
-
-/// Fragments of several tracks of one segment.
-pub async fn segment_muxed(
-    node: &Node,
-    method: &Method,
-    headers: &HeaderMap,
-    id: &SegmentId,
-    tracks: &[TrackId],
-) -> Result<Response<Body>, Problem> {
-    let etag = segment_tag("mp4", id, tracks);
-    if not_modified(headers, &etag) && !any_will_do(headers) {
-        return Ok(unchanged(&etag));
-    }
-    let (bytes, segment) = read(node, id, tracks).await?;
-    let made = cmaf::muxed_segment(&segment, &bytes, tracks).map_err(|error| damaged(id, &error))?;
-    Ok(answer(method, headers, &etag, MP4, made.into()))
+    })
 }
 
 /// One init segment for several tracks.
@@ -89,7 +127,7 @@ pub async fn init_muxed(
         tracing::error!(%stream, %error, "init segments cannot be muxed");
         Problem::internal()
     })?;
-    Ok(answer(method, headers, &etag, MP4, made.into()))
+    Ok(answer(node, method, headers, &etag, MP4, made.into()))
 }
 
 fn segment_tag(kind: &str, id: &SegmentId, tracks: &[TrackId]) -> String {
@@ -114,7 +152,14 @@ fn damaged(id: &SegmentId, error: &(dyn std::error::Error + 'static)) -> Problem
     Problem::internal()
 }
 
-fn answer(method: &Method, headers: &HeaderMap, etag: &str, content_type: &'static str, made: Bytes) -> Response<Body> {
+fn answer(
+    node: &Node,
+    method: &Method,
+    headers: &HeaderMap,
+    etag: &str,
+    content_type: &'static str,
+    made: Bytes,
+) -> Response<Body> {
     if not_modified(headers, etag) {
         return unchanged(etag);
     }
@@ -124,7 +169,9 @@ fn answer(method: &Method, headers: &HeaderMap, etag: &str, content_type: &'stat
     };
     media::insert(response.headers_mut(), http::header::CONTENT_TYPE, content_type);
     if method != Method::HEAD {
-        *response.body_mut() = Body::from(made.slice(wanted.start as usize..wanted.end as usize));
+        let wanted = made.slice(wanted.start as usize..wanted.end as usize);
+        // Too much is held by slow peers: what is made for this one is not shared.
+        *response.body_mut() = Body::from(node.objects.lend(wanted.clone()).unwrap_or(wanted));
     }
     response
 }

@@ -9,7 +9,7 @@ use evertape::media::{Segment, StreamName, TrackKind, UtcRange, UtcUs};
 use evertape::recorder::source::spec::SourceSpec;
 use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
-use evertape::recorder::{self, Environment, RecordedStream};
+use evertape::recorder::{self, Environment, RecordedStream, Tuning};
 use evertape::store::{self, DirectoryStore, ObjectStore};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -173,13 +173,22 @@ impl Recorder {
         segment_seconds: u32,
         streams: &[(&str, String)],
     ) -> Self {
-        let environment =
-            Arc::new(Environment { store, index, spool, segment_seconds, stall: Duration::from_secs(10) });
+        let environment = Arc::new(Environment {
+            store,
+            index,
+            spool,
+            segment_seconds,
+            stall: Duration::from_secs(10),
+            tuning: Tuning::default(),
+        });
         let streams: Vec<_> = streams
             .iter()
             .map(|(stream, source)| {
                 let source = Some(SourceSpec::parse(source).expect("a source"));
-                (RecordedStream { name: name(stream), source }, Arc::new(StreamStatus::new(name(stream))))
+                (
+                    RecordedStream { name: name(stream), source, standby: false },
+                    Arc::new(StreamStatus::new(name(stream))),
+                )
             })
             .collect();
         let status = streams.iter().map(|(_, status)| status.clone()).collect();

@@ -3,7 +3,7 @@
 use crate::postgres::{TestDatabase, postgres};
 use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::index::{Adopted, Amount, AppliedRetention, Keeping, Row};
-use evertape::index::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, Result, Tail, open};
+use evertape::index::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, RecorderBeat, Result, Tail, open};
 use evertape::media::lock::{Lock, LockId};
 use evertape::media::segment::{SegmentId, SegmentWithTables};
 use evertape::media::track::{AudioParams, InitInfo, TrackParams, Uncarried};
@@ -234,6 +234,12 @@ impl<I: Index> Index for Patient<I> {
     async fn publish(&self, lease: &Lease, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
         patient!(self.0.publish(lease, segment, inits))
     }
+    async fn fill(&self, segment: &SegmentWithTables, inits: &[InitInfo]) -> Result<Published> {
+        patient!(self.0.fill(segment, inits))
+    }
+    async fn beat(&self, beat: &RecorderBeat) -> Result<Vec<RecorderBeat>> {
+        patient!(self.0.beat(beat))
+    }
     async fn window(&self, s: &StreamName, w: UtcRange, after: Option<u64>, limit: usize) -> Result<Vec<Segment>> {
         patient!(self.0.window(s, w, after, limit))
     }
@@ -282,6 +288,9 @@ impl<I: Index> Keeping for Patient<I> {
         limit: usize,
     ) -> Result<Vec<Row>> {
         patient!(self.0.rows(stream, window, after, limit))
+    }
+    async fn row(&self, stream: &StreamName, sequence: u64) -> Result<Option<Row>> {
+        patient!(self.0.row(stream, sequence))
     }
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64> {
         patient!(self.0.mark(segments, now))

@@ -132,6 +132,12 @@ pub async fn rows_are_paged_with_their_marks(bed: Bed) {
     assert_eq!(numbers(&all), (0..9).collect::<Vec<_>>());
     assert_eq!(all.iter().map(|r| r.marked).collect::<Vec<_>>()[2..5], [Some(at(DAY)), Some(at(DAY)), None]);
     assert_eq!(all[4].segment, segment(&name, 4, 1, DAY / 4, 6).segment);
+    for row in &all {
+        assert_eq!(bed.index.row(&name, row.segment.id.sequence).await.unwrap().as_ref(), Some(row));
+    }
+    assert_eq!(bed.index.row(&name, 9).await.unwrap(), None);
+    assert_eq!(bed.index.row(&name, u64::MAX).await.unwrap(), None);
+    assert_eq!(bed.index.row(&stream("nobody"), 0).await.unwrap(), None);
     let mut pages = Vec::new();
     let mut after = None;
     loop {

@@ -12,6 +12,7 @@ mod only;
 mod postgres;
 mod publishing;
 mod reading;
+mod sharing;
 
 macro_rules! conformance {
     ($($group:ident::$case:ident,)*) => {
@@ -65,5 +66,9 @@ conformance! {
     keeping::bytes_are_counted,
     keeping::the_newest_bytes_begin_at_a_moment,
     keeping::the_retention_applied_last_is_remembered,
+    sharing::free_numbers_are_filled_by_anybody,
+    sharing::a_fill_changes_nothing_that_is_there,
+    sharing::two_that_fill_one_number_leave_one,
+    sharing::signs_of_life_are_seen_by_all,
     model::random_operations_agree_with_a_naive_model,
 }

@@ -2,7 +2,9 @@
 
 use super::cases::{Case, Container, Form};
 use super::clip::{FPS, number_of};
-use super::expect::Expected;
+use super::expect::{Expected, position};
+use super::recording::{AFTER_GAP, BEFORE_GAP};
+use std::ops::Range;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -127,44 +129,44 @@ pub async fn play(case: &Case) -> Result<(), String> {
     // It knows no EXT-X-START: what grows is played from its live edge.
     let case = if case.form == Form::Now { &case.as_live() } else { case };
     let first = case.first_now();
-    let mut expected = Expected {
-        first: first.start..first.end + 3,
-        least: 3 * FPS as usize,
+    // VLC 3 cannot go on after a discontinuity in fMP4, whoever made it: "Failed to create demuxer MP4". It plays up to
+    // there. See docs/players.md.
+    let crosses = case.container == Container::Ts;
+    let expected = |first: Range<i64>, seam: Option<i64>| Expected {
+        first,
+        least: if crosses { 2 * FPS as usize } else { FPS as usize },
         most_missing: MOST_MISSING,
         last: None,
-        seams: case.seams.clone(),
+        seams: seam.filter(|_| crosses).into_iter().collect(),
     };
-    if case.container == Container::Fmp4 {
-        // VLC 3 cannot go on after a discontinuity in fMP4, whoever made it: "Failed to create demuxer MP4".
-        // It plays up to there. See docs/players.md.
-        expected.seams.clear();
-        expected.least = FPS as usize;
+    let from_start = first.start..first.end + 3;
+    if case.last.is_none() {
+        return play_until(case, &[], &expected(from_start, case.seams.first().copied())).await;
     }
+    // What is finished: its beginning, then from three seconds before each break.
+    play_until(case, &[], &expected(from_start, None)).await?;
     if case.form == Form::ExportTs {
-        // Of a minute in real time, what is before the first change.
-        expected.seams.truncate(1);
+        return Ok(());
     }
-    // Close to the break, so that little time is spent.
-    let options: &[&str] = match case.form {
-        Form::ArchiveGap | Form::ArchiveCodec => &["--start-time=7"],
-        _ => &[],
-    };
-    if matches!(case.form, Form::ArchiveGap | Form::ArchiveCodec) {
+    let begins = position(first.start).unwrap_or(0);
+    // In fMP4 it takes the first init segment for all, wherever it begins.
+    let seams = if crosses { &case.seams[..] } else { &case.seams[..1] };
+    for seam in seams {
+        let before = position(*seam).unwrap_or(0) - begins;
+        let option = format!("--start-time={}", before / FPS - 3);
         // It goes to the sync sample before.
-        let at = first.start + 7 * FPS;
-        expected.first = at - 2 * FPS..at + FPS;
+        let last_before = if *seam == AFTER_GAP.start { BEFORE_GAP.end } else { *seam };
+        let expected = expected(last_before - 5 * FPS..last_before - 2 * FPS, Some(*seam));
+        play_until(case, &[&option], &expected).await.map_err(|e| format!("{option}: {e}"))?;
     }
-    let seam = expected.seams.first().copied();
-    let least = expected.least;
+    Ok(())
+}
+
+/// Plays until all that is expected may have been seen.
+async fn play_until(case: &Case, options: &[&str], expected: &Expected) -> Result<(), String> {
     let done = |frames: &[Option<i64>]| {
-        let beyond = |seam: i64| frames.last().copied().flatten().is_some_and(|f| f >= seam + FPS / 2);
-        frames.len() >= least && seam.is_none_or(beyond)
+        let beyond = |seam: &i64| frames.last().copied().flatten().is_some_and(|f| f >= *seam + FPS / 2);
+        frames.len() >= expected.least && expected.seams.iter().all(beyond)
     };
-    // The start without a seek, too.
-    if matches!(case.form, Form::ArchiveGap) {
-        let frames = pictures(&case.url(), &[], |frames| frames.len() >= 25).await?;
-        let first = first.start..first.end + 3;
-        Expected { first, least: 25, most_missing: MOST_MISSING, last: None, seams: vec![] }.check(&frames)?;
-    }
     expected.check(&pictures(&case.url(), options, done).await?)
 }

@@ -34,30 +34,73 @@ pub struct Bed {
     pub url: String,
     pub folder: tempfile::TempDir,
     _database: Option<crate::postgres::TestDatabase>,
+    _s3: Option<crate::support::s3::TestS3>,
 }
 
 impl Bed {
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite:{}/index.db", folder.path().display());
-        Self::on(folder, url, None).await
+        Self::on(folder, url, None, None).await
     }
 
     pub async fn postgres() -> Self {
         let database = crate::postgres::postgres().await;
-        Self::on(tempfile::tempdir().unwrap(), database.url.clone(), Some(database)).await
+        Self::on(tempfile::tempdir().unwrap(), database.url.clone(), Some(database), None).await
     }
 
-    async fn on(folder: tempfile::TempDir, url: String, database: Option<crate::postgres::TestDatabase>) -> Self {
-        let store = Arc::new(DirectoryStore::open(&folder.path().join("objects")).unwrap());
+    /// What a real deployment runs on.
+    pub async fn postgres_and_s3() -> Self {
+        let (database, s3) = tokio::join!(crate::postgres::postgres(), crate::support::s3::s3());
+        Self::on(tempfile::tempdir().unwrap(), database.url.clone(), Some(database), Some(s3)).await
+    }
+
+    async fn on(
+        folder: tempfile::TempDir,
+        url: String,
+        database: Option<crate::postgres::TestDatabase>,
+        s3: Option<crate::support::s3::TestS3>,
+    ) -> Self {
+        let store: Arc<dyn ObjectStore> = match &s3 {
+            Some(s3) => Arc::new(s3.store()),
+            None => Arc::new(DirectoryStore::open(&folder.path().join("objects")).unwrap()),
+        };
         let index = index::open(&url).await.unwrap();
         index.migrate().await.unwrap();
-        Self { store, index, url, folder, _database: database }
+        Self { store, index, url, folder, _database: database, _s3: s3 }
     }
 
     /// Another process on the same index.
     pub async fn another(&self) -> Arc<dyn Index> {
         index::open(&self.url).await.unwrap()
+    }
+
+    /// An empty index of the same kind, migrated. Keeps what it stands on in the second value.
+    pub async fn empty_index(&self) -> (Arc<dyn Index>, Ground) {
+        let (url, ground) = match &self._database {
+            Some(_) => {
+                let database = crate::postgres::postgres().await;
+                (database.url.clone(), Ground::Database(database))
+            }
+            None => {
+                let folder = tempfile::tempdir().unwrap();
+                (format!("sqlite:{}/index.db", folder.path().display()), Ground::Folder(folder))
+            }
+        };
+        let index = index::open(&url).await.unwrap();
+        index.migrate().await.unwrap();
+        (index, ground)
+    }
+
+    /// Puts other bytes in the place of an object.
+    pub async fn overwrite(&self, key: &ObjectKey, bytes: impl Into<Bytes>) {
+        self.store.delete(std::slice::from_ref(key)).await.unwrap();
+        self.store.put(key, bytes.into(), "video/mp4").await.unwrap();
+    }
+
+    /// An object whole.
+    pub async fn object(&self, key: &ObjectKey) -> Bytes {
+        evertape::store::read_all(&*self.store, key, 0..1 << 30).await.unwrap()
     }
 
     /// Publishes `count` segments of one second that begin `every_s` apart.
@@ -109,6 +152,12 @@ impl Bed {
         let all = self.store.list("", None, 1_000_000).await.unwrap();
         all.into_iter().map(|o| o.key.to_string()).filter(|k| k.ends_with(".cmfs")).collect()
     }
+}
+
+/// What an index stands on.
+pub enum Ground {
+    Folder(tempfile::TempDir),
+    Database(crate::postgres::TestDatabase),
 }
 
 /// A segment to be made.

@@ -183,6 +183,21 @@ impl Bed {
         format!("http://{}/demo", serve(self.store.clone(), self.index.clone(), &self.cancel).await)
     }
 
+    /// Another node, set up otherwise, over the same recordings.
+    pub async fn node_with(&self, change: impl FnOnce(&mut PlaybackOptions)) -> String {
+        let mut options = options();
+        change(&mut options);
+        self.node_over(self.store.clone(), options).await
+    }
+
+    /// A node over the same index and another store.
+    pub async fn node_over(&self, store: Arc<dyn ObjectStore>, options: PlaybackOptions) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(web::serve(listener, store, Arc::new(self.index.clone()), options, self.cancel.clone()));
+        format!("http://{address}/demo")
+    }
+
     /// Records the same again as another stream, other bytes in other runs: the run ids begin with 16 times `e`.
     pub async fn add_stream(&self, name: &str) {
         let index: Arc<dyn Index> = Arc::new(self.index.clone());
@@ -279,7 +294,7 @@ async fn serve(
     address
 }
 
-fn options() -> PlaybackOptions {
+pub fn options() -> PlaybackOptions {
     let options = PlaybackOptions::new(PrometheusBuilder::new().build_recorder().handle());
     PlaybackOptions { segment_seconds: SECONDS as u32, max_streams: 100, ..options }
 }

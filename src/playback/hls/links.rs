@@ -5,8 +5,18 @@
 use crate::manifest::hls::WriteUri;
 use crate::media::segment::{Segment, SegmentId};
 use crate::media::{InitHash, RunId, TrackId, TrackKind, TrackPart};
-use crate::playback::url::{CarriedQuery, PlaylistTarget, Request};
+use crate::playback::url::{CarriedQuery, PlaylistTarget, Request, WHOLE_OBJECT};
 use std::fmt::Write;
+
+/// Where players fetch media.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct MediaPlace<'a> {
+    /// Address of a CDN; relative to the playlist when `None`.
+    pub base_url: Option<&'a str>,
+    /// Single tracks of fragmented MP4 are ranges of whole objects, so that a request can be sent on to a store that
+    /// knows nothing of tracks.
+    pub whole_objects: bool,
+}
 
 /// Everything about a request that goes into URIs.
 pub(in crate::playback) struct Links<'a> {
@@ -14,13 +24,15 @@ pub(in crate::playback) struct Links<'a> {
     pub media_base: String,
     /// Leads from the request to its stream's folder.
     up: String,
+    /// See [`MediaPlace::whole_objects`].
+    pub whole_objects: bool,
     pub carried: &'a CarriedQuery,
 }
 
 impl<'a> Links<'a> {
-    pub fn new(request: &'a Request, media_base_url: Option<&str>) -> Self {
+    pub fn new(request: &'a Request, place: MediaPlace<'_>) -> Self {
         let up = "../".repeat(request.depth);
-        let media_base = match media_base_url {
+        let media_base = match place.base_url {
             // Set by an operator, but a line break in it would still break every playlist.
             Some(base) => {
                 let base: String =
@@ -29,12 +41,12 @@ impl<'a> Links<'a> {
             }
             None => up.clone(),
         };
-        Self { media_base, up, carried: &request.carried }
+        Self { media_base, up, whole_objects: place.whole_objects, carried: &request.carried }
     }
 
     /// Links of media only, for text that is made once for many requests.
-    pub fn bare(media_base: &str, carried: &'a CarriedQuery) -> Self {
-        Self { media_base: media_base.to_owned(), up: String::new(), carried }
+    pub fn bare(media_base: &str, whole_objects: bool, carried: &'a CarriedQuery) -> Self {
+        Self { media_base: media_base.to_owned(), up: String::new(), whole_objects, carried }
     }
 
     /// The address of another playlist of the same stream.
@@ -71,6 +83,8 @@ impl<'a> Present<'a> {
 pub(in crate::playback) enum Resource<'a> {
     /// One track of a segment.
     Part(&'a SegmentId, &'a TrackPart),
+    /// The object that holds a segment.
+    Object(&'a SegmentId),
     /// Tracks of a segment as MPEG-TS.
     Ts(Present<'a>),
     /// Fragments of several tracks of a segment.
@@ -113,6 +127,10 @@ impl WriteUri for MediaUri<'_> {
                 out.push('-');
                 push_number(out, part.length);
                 out.push_str(".m4s");
+            }
+            Resource::Object(id) => {
+                push_folder(out, id);
+                out.push_str(WHOLE_OBJECT);
             }
             Resource::Ts(present) => {
                 push_folder(out, &present.segment.id);

@@ -66,17 +66,24 @@ impl<'a> Listing<'a> {
         let present = Present { segment, wanted: self.tracks };
         let mut parts = present.parts();
         let (first, several) = (parts.next(), parts.next().is_some());
+        // Length and first byte.
         let mut byte_range = None;
         let what = match (first, self.as_what) {
             (None, _) => Resource::Gap,
             (Some(_), Listed::Ts) => Resource::Ts(present),
             (Some(_), Listed::Fmp4) if several => Resource::Muxed(present),
+            (Some(part), Listed::Fmp4) if links.whole_objects => {
+                byte_range = Some((part.length, part.offset));
+                Resource::Object(&segment.id)
+            }
             (Some(part), Listed::Fmp4) => Resource::Part(&segment.id, part),
             (Some(part), Listed::IFrames(size)) => match size(segment.id.sequence).filter(|_| part.starts_with_sync) {
                 Some(bytes) => {
                     let length = u64::from(part.payload_offset) + u64::from(bytes);
-                    byte_range = Some((length.min(part.length), 0));
-                    Resource::Part(&segment.id, part)
+                    let length = length.min(part.length);
+                    let at = if links.whole_objects { part.offset } else { 0 };
+                    byte_range = Some((length, at));
+                    if links.whole_objects { Resource::Object(&segment.id) } else { Resource::Part(&segment.id, part) }
                 }
                 None => Resource::Gap,
             },

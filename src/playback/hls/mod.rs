@@ -13,6 +13,7 @@ use super::window::WindowError;
 use crate::media::track::{Codec, InitInfo};
 use crate::media::{InitHash, TrackId, TrackKind};
 use links::Links;
+pub use links::MediaPlace;
 use media::{Listed, Listing, media_playlist};
 
 /// What plain `.m3u8` means for a stream.
@@ -44,8 +45,8 @@ pub struct Material<'a> {
     pub plain: PlainHls,
     /// What [`inits_needed`] names.
     pub inits: &'a [InitInfo],
-    /// Where media is fetched from; relative to the playlist when `None`.
-    pub media_base_url: Option<&'a str>,
+    /// Where media is fetched from.
+    pub place: MediaPlace<'a>,
     /// Size of the first sample of the track that [`i_frame_track`] names, by the segment's number.
     pub first_sample_bytes: &'a dyn Fn(u64) -> Option<u32>,
 }
@@ -63,7 +64,7 @@ pub fn playlist(
     if target.format == PlaylistFormat::Dash {
         return Err(WindowError::NotMade("DASH is not made here yet; ask for .m3u8"));
     }
-    let links = Links::new(request, material.media_base_url);
+    let links = Links::new(request, material.place);
     if target.layout == Layout::IFrames {
         let track = i_frame_track(target, plan)?;
         let listing = Listing { tracks: &[track], as_what: Listed::IFrames(material.first_sample_bytes) };

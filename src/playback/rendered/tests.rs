@@ -3,7 +3,7 @@
 use super::*;
 use crate::media::segment::{SegmentId, TrackPart};
 use crate::media::{InitHash, RunId, StreamName, Ticks};
-use crate::playback::hls::{self, Material, PlainHls};
+use crate::playback::hls::{self, Material, MediaPlace, PlainHls};
 use crate::playback::plan::Plan;
 use crate::playback::url::{Target, parse};
 use crate::playback::view::block_of;
@@ -132,13 +132,13 @@ fn both(
     };
     let Ok(window) = resolve(&target.form, now, Some(recorded), &limits) else { return (None, None) };
     let Rows::Overlapping(range) = window.rows else { return (None, None) };
+    let place = MediaPlace { base_url: base, whole_objects: base.is_some() };
     let view = View::overlapping(blocks, range);
-    let quick = media_playlist(&request, target, &window, &view, base);
+    let quick = media_playlist(&request, target, &window, &view, place);
     let plain = Plan::build(&window, view.segments())
         .and_then(|plan| {
             let none = |_| None;
-            let material =
-                Material { plain: PlainHls::Auto, inits: &[], media_base_url: base, first_sample_bytes: &none };
+            let material = Material { plain: PlainHls::Auto, inits: &[], place, first_sample_bytes: &none };
             hls::playlist(&request, target, &plan, &material)
         })
         .ok();

@@ -3,7 +3,7 @@
 use super::query::Query;
 use super::{
     ExportFormat, Form, LARGEST_SECONDS, Layout, MAX_MUXED, PlaylistFormat, PlaylistTarget, PreviewFormat,
-    RangesTarget, Request, Shift, Target, TrackChoice, TrackSelector, UrlError,
+    RangesTarget, Request, Shift, Target, TrackChoice, TrackSelector, UrlError, WHOLE_OBJECT,
 };
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, StreamName, TrackId, UtcUs};
@@ -117,6 +117,9 @@ fn parse_target(
 
 fn parse_segment(stream: &StreamName, base: &str, part: &str) -> Option<Target> {
     let id = SegmentId::parse_base_name(stream, base)?;
+    if part == WHOLE_OBJECT {
+        return Some(Target::Object { id });
+    }
     if let Some(tracks) = part.strip_suffix(".ts") {
         return Some(Target::SegmentTs { id, tracks: parse_muxed(tracks)? });
     }

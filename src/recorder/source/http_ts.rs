@@ -72,7 +72,8 @@ impl HttpSource {
                 sink.received(bytes.len());
                 demuxer.push(&bytes, &mut events);
             }
-            if ended {
+            // Where the connection broke, the last picture did, too.
+            if ended && failure.is_none() {
                 demuxer.flush(&mut events);
             }
             sink.send(events, Some(now_utc())).await?;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-mod backoff;
+pub(super) mod backoff;
 pub mod counters;
 mod demux;
 mod fetch;
@@ -240,6 +240,5 @@ impl Complaints {
 
 /// The wall clock.
 fn now_utc() -> UtcUs {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    UtcUs(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    crate::clock::arrival()
 }

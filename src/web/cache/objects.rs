@@ -4,6 +4,7 @@
 //! being fetched and what was lent to answers under way are each bounded by bytes; beyond that a caller is told
 //! to stream past the cache. Never: an object larger than [`LARGEST_BYTES`] in memory.
 
+use super::super::problem::Problem;
 use super::flight::Flights;
 use crate::media::ObjectKey;
 use crate::store::{ObjectStore, StoreError, StoreErrorKind};
@@ -17,11 +18,22 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 pub const LARGEST_BYTES: u64 = 64 << 20;
 /// What an object of unknown size counts for while it is fetched: most segments are smaller.
 const USUAL_BYTES: u64 = 8 << 20;
+/// So small an object is kept even where it comes from this machine: an init segment, for instance.
+const SMALL_BYTES: usize = 64 << 10;
 /// Unit of the budgets.
 const KIB: u64 = 1024;
 
 /// Which bytes of which object; `None`: all of them.
 type Part = (ObjectKey, Option<Range<u64>>);
+
+/// What is kept.
+#[derive(PartialEq, Eq, Hash, Clone)]
+enum Name {
+    /// As it is in the store.
+    Stored(Part),
+    /// Made of what is there, under a name that says all that it follows from.
+    Made(String),
+}
 
 /// What the first bytes of a range say of it, given how long it was said to be: whether it is what it should be,
 /// or `None` when they are too few to tell.
@@ -30,8 +42,9 @@ pub type Check = fn(&[u8], u64) -> Option<bool>;
 /// See the module.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
-    kept: moka::future::Cache<Part, Bytes>,
+    kept: moka::future::Cache<Name, Bytes>,
     flights: Flights<Part, Result<Bytes, StoreError>>,
+    makings: Flights<String, Result<Bytes, Problem>>,
     /// KiB that may be on their way from the store.
     fetching: Arc<Semaphore>,
     /// KiB that answers under way may hold.
@@ -46,8 +59,12 @@ impl Objects {
     /// store, and as much again may be lent.
     pub fn new(store: Arc<dyn ObjectStore>, most_bytes: u64) -> Self {
         let kept = moka::future::Cache::builder()
-            .weigher(|(key, _): &Part, bytes: &Bytes| {
-                u32::try_from(key.as_str().len() + bytes.len() + 128).unwrap_or(u32::MAX)
+            .weigher(|name: &Name, bytes: &Bytes| {
+                let name_bytes = match name {
+                    Name::Stored((key, _)) => key.as_str().len(),
+                    Name::Made(name) => name.len(),
+                };
+                u32::try_from(name_bytes + bytes.len() + 128).unwrap_or(u32::MAX)
             })
             .max_capacity(most_bytes)
             .build();
@@ -58,6 +75,7 @@ impl Objects {
             store,
             kept,
             flights: Flights::default(),
+            makings: Flights::default(),
             fetching: Arc::new(Semaphore::new(permits)),
             lent: Arc::new(Semaphore::new(permits)),
             most_kib,
@@ -85,7 +103,7 @@ impl Objects {
 
     /// The bytes `range` of an object if they are in memory.
     pub async fn kept(&self, key: &ObjectKey, range: &Range<u64>) -> Option<Bytes> {
-        let kept = self.kept.get(&(key.clone(), Some(range.clone()))).await;
+        let kept = self.kept.get(&Name::Stored((key.clone(), Some(range.clone())))).await;
         kept.inspect(|_| self.hits.increment(1))
     }
 
@@ -103,11 +121,40 @@ impl Objects {
         Some(Bytes::from_owner(Lent(bytes, permit)))
     }
 
+    /// What `make` makes, once for all who ask meanwhile; kept under `name`, which says all that it follows from.
+    ///
+    /// # Errors
+    /// Whatever `make` says; 500 when it ends without a word.
+    pub async fn made<F>(&self, name: String, make: impl FnOnce() -> F) -> Result<Bytes, Problem>
+    where
+        F: Future<Output = Result<Bytes, Problem>> + Send + 'static,
+    {
+        let key = Name::Made(name.clone());
+        if let Some(bytes) = self.kept.get(&key).await {
+            self.hits.increment(1);
+            return Ok(bytes);
+        }
+        self.misses.increment(1);
+        let begin = || {
+            let (kept, making) = (self.kept.clone(), make());
+            async move {
+                if let Some(bytes) = kept.get(&key).await {
+                    return Ok(bytes);
+                }
+                let bytes = making.await?;
+                kept.insert(key, bytes.clone()).await;
+                Ok(bytes)
+            }
+        };
+        self.makings.join(&name, begin).await.unwrap_or_else(|| Err(Problem::internal()))
+    }
+
     async fn part(&self, part: Part, most_bytes: u64, check: Check) -> Result<Bytes, StoreError> {
         if most_bytes > LARGEST_BYTES {
             return Err(too_large(&part.0));
         }
-        if let Some(bytes) = self.kept.get(&part).await {
+        let name = Name::Stored(part.clone());
+        if let Some(bytes) = self.kept.get(&name).await {
             self.hits.increment(1);
             return Ok(bytes);
         }
@@ -117,14 +164,16 @@ impl Objects {
             let (fetching, most_kib) = (self.fetching.clone(), self.most_kib);
             async move {
                 // Another one may have ended between the look above and now.
-                if let Some(bytes) = kept.get(&part).await {
+                if let Some(bytes) = kept.get(&name).await {
                     return Ok(bytes);
                 }
                 let expected = if part.1.is_some() { most_bytes } else { USUAL_BYTES };
                 let kib = u32::try_from(expected.div_ceil(KIB).min(most_kib)).unwrap_or(u32::MAX);
                 let _permit = fetching.acquire_many_owned(kib).await;
                 let bytes = fetch(&*store, &part, check).await?;
-                kept.insert(part, bytes.clone()).await;
+                if !store.is_near() || bytes.len() <= SMALL_BYTES {
+                    kept.insert(name, bytes.clone()).await;
+                }
                 Ok(bytes)
             }
         };

@@ -1,0 +1,9 @@
+-- Recorders that are at work. A hint for sharing the streams out; who may write is decided by the leases alone.
+create table recorders (
+    recorder    text primary key, -- holder of its leases
+    beat        integer not null, -- grows with each sign of life: whoever watches it compares no clocks
+    seen_utc_us integer not null, -- the last sign of life, by the recorder's own clock
+    capacity    integer,          -- most streams it records; null for no limit
+    held        integer not null, -- streams it records now
+    leaving     integer not null  -- 1 when it is about to end, else 0
+) strict, without rowid;

@@ -1,0 +1,276 @@
+//! Real recorder processes on one index and one store, and what must hold of what they leave behind.
+
+use crate::postgres::{TestDatabase, postgres};
+use crate::source::{Clip, Live};
+use evertape::container::cmaf;
+use evertape::index::{self, Index};
+use evertape::media::{Segment, StreamName, TrackKind, UtcRange, UtcUs};
+use evertape::recorder::share::{self, Peer};
+use evertape::store::{self, ObjectStore};
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::process::{Child, Command};
+
+/// What one recorder process is started with beside the bed's.
+#[derive(Default, Clone)]
+pub struct With {
+    /// `EVERTAPE_CRASH_AT`
+    pub crash_at: Option<String>,
+    /// Address of the index, where it is not the bed's own.
+    pub index: Option<String>,
+    /// Address of the source, where it is not the bed's own.
+    pub source: Option<String>,
+    /// More configuration, of `[recorder]`.
+    pub settings: String,
+}
+
+/// Index, store and spools of one scenario.
+pub struct Bed {
+    pub dir: tempfile::TempDir,
+    pub live: Live,
+    pub began: Instant,
+    pub clip: Arc<Clip>,
+    pub index: Arc<dyn Index>,
+    pub store: Arc<dyn ObjectStore>,
+    pub index_url: String,
+    pub standby: bool,
+    _database: Option<TestDatabase>,
+}
+
+/// A recorder process.
+pub struct Process {
+    pub child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("it runs");
+        let done = std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+        assert!(done.expect("kill starts").success());
+    }
+
+    /// SIGKILL, and waits for the end.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("it is killed");
+    }
+
+    /// SIGTERM, and waits for an orderly end.
+    pub async fn stop(mut self) {
+        self.signal("TERM");
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.child.wait()).await.expect("it stops in time");
+        assert!(ended.expect("it ends").success(), "{}", self.said());
+    }
+
+    /// Waits until it has died by itself.
+    pub async fn died(&mut self, within: Duration) -> bool {
+        tokio::time::timeout(within, self.child.wait()).await.is_ok()
+    }
+
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// What an archive has of the clip.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ledger {
+    /// First and last picture.
+    pub pictures: (usize, usize),
+    /// Pictures and sounds missing between the first and the last, by gap.
+    pub gaps: [Vec<usize>; 2],
+    /// Pictures and sounds that are there twice, or out of order.
+    pub twice: usize,
+    /// Runs.
+    pub runs: usize,
+    /// Discontinuities.
+    pub discontinuities: u64,
+    /// Numbers without a row.
+    pub free_numbers: u64,
+}
+
+impl Ledger {
+    pub fn lost(&self) -> usize {
+        self.gaps.iter().flatten().sum()
+    }
+
+    /// Nothing lost, nothing twice, nothing broken.
+    pub fn is_whole(&self) -> bool {
+        self.lost() == 0 && self.twice == 0
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for name in ["a", "b"] {
+                let said = std::fs::read_to_string(self.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+                eprintln!("--- {name} ---\n{said}");
+            }
+        }
+    }
+}
+
+impl Bed {
+    pub async fn sqlite(clip: &Arc<Clip>) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let url = format!("sqlite:{}/index.db", dir.path().display());
+        Self::with(clip, dir, url, None).await
+    }
+
+    pub async fn postgres(clip: &Arc<Clip>) -> Self {
+        let database = postgres().await;
+        let url = database.url.clone();
+        let mut bed = Self::with(clip, tempfile::tempdir().expect("a temporary folder"), url, Some(database)).await;
+        bed.standby = true;
+        bed
+    }
+
+    async fn with(clip: &Arc<Clip>, dir: tempfile::TempDir, url: String, database: Option<TestDatabase>) -> Self {
+        let index = index::open(&url).await.expect("an index");
+        index.migrate().await.expect("a schema");
+        let objects = format!("file:{}/objects", dir.path().display());
+        let store = store::open(&objects, store::S3Options::default()).expect("a store");
+        // The stream is a's own, or it would be handed over in the middle of a scenario.
+        let mut holders = ["a", "b"].map(|name| name.repeat(32));
+        let peers = holders.each_ref().map(|h| Peer { recorder: h.clone(), capacity: None, held: 0, settled: true });
+        if share::ranked(&stream(), &peers)[0].recorder != holders[0] {
+            holders.reverse();
+        }
+        for (name, holder) in ["a", "b"].into_iter().zip(&holders) {
+            std::fs::create_dir(dir.path().join(name)).expect("a folder");
+            std::fs::write(dir.path().join(name).join("holder"), holder).expect("a name");
+        }
+        let began = Instant::now();
+        let live = Live::start(clip.clone(), began).await;
+        Self { dir, live, began, clip: clip.clone(), index, store, index_url: url, standby: false, _database: database }
+    }
+
+    /// Starts `evertape record` on the spool `name`.
+    pub fn start(&self, name: &str, with: &With) -> Process {
+        let dir = self.dir.path();
+        let config = dir.join(format!("{name}.toml"));
+        let text = format!(
+            "[index]\nurl = \"{}\"\n[store]\nurl = \"file:{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = 1\nlease = \"2s\"\n\
+             standby_keep = \"60s\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n",
+            with.index.as_ref().unwrap_or(&self.index_url),
+            dir.join("objects").display(),
+            dir.join(name).display(),
+            with.settings,
+            with.source.as_ref().unwrap_or(&self.live.url),
+            self.standby,
+        );
+        std::fs::write(&config, text).expect("a configuration");
+        let log = dir.join(format!("{name}.log"));
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evertape"));
+        command.args(["record", "--log-format", "text", "--config"]).arg(config);
+        command.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info,evertape::recorder=debug");
+        if let Some(name) = &with.crash_at {
+            command.env("EVERTAPE_CRASH_AT", name);
+        }
+        let child =
+            command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file).kill_on_drop(true);
+        Process { child: child.spawn().expect("evertape starts"), log }
+    }
+
+    pub async fn listed(&self) -> Vec<Segment> {
+        let all = UtcRange::new(UtcUs(0), UtcUs(i64::MAX / 4));
+        self.index.window(&stream(), all, None, 10_000).await.expect("a window")
+    }
+
+    /// Waits until so many more segments than now are listed.
+    pub async fn grows_by(&self, count: usize) {
+        let before = self.listed().await.len();
+        until(&format!("{count} more segments are listed"), async || self.listed().await.len() >= before + count).await;
+    }
+
+    /// Waits until both... until `name` has shadows that reach the present.
+    pub async fn shadows(&self, name: &str, count: usize) {
+        let folder = self.dir.path().join(name).join("streams/x/shadow");
+        let there = || std::fs::read_dir(&folder).into_iter().flatten().flatten().count();
+        until(&format!("{name} keeps shadows"), async || there() >= count).await;
+    }
+
+    /// Files that wait in the spool `name`, shadows not counted.
+    pub fn spooled(&self, name: &str) -> usize {
+        let folder = self.dir.path().join(name).join("streams/x");
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        files.filter(|f| f.path().extension().is_some_and(|e| e == "cmfs")).count()
+    }
+
+    /// Compares the archive with the clip, sample by sample; checks that rows and objects agree and that time and
+    /// numbers only grow.
+    pub async fn ledger(&self) -> Ledger {
+        let segments = self.listed().await;
+        let mut seen: [Vec<usize>; 2] = Default::default();
+        let (mut runs, mut free) = (Vec::new(), 0);
+        for (n, segment) in segments.iter().enumerate() {
+            let object = store::read_all(&*self.store, &segment.object, 0..u64::MAX >> 1).await.expect("an object");
+            let read = cmaf::read_segment(&segment.object, &object).expect("a whole object");
+            assert_eq!(&read.segment, segment, "object and row differ");
+            if let Some(before) = n.checked_sub(1).map(|b| &segments[b]) {
+                assert!(segment.id.start >= before.id.end(), "wall time runs backwards before {}", segment.id.sequence);
+                assert!(segment.id.sequence > before.id.sequence, "numbers do not grow");
+                free += segment.id.sequence - before.id.sequence - 1;
+                let same_run = segment.id.run == before.id.run;
+                let new = segment.discontinuity - before.discontinuity;
+                assert!(same_run || new > 0, "a new run, yet no discontinuity, before {}", segment.id.sequence);
+                if same_run && new == 0 && segment.id.sequence == before.id.sequence + 1 {
+                    for part in &segment.tracks {
+                        let end = before.part(part.track).map(|p| p.decode_end());
+                        let seam = end.map_or(0, |end| (part.decode_start - end).0);
+                        assert!(
+                            seam.abs() <= 3600,
+                            "a seam of {seam} ticks in {} before {}",
+                            part.track,
+                            segment.id.sequence
+                        );
+                    }
+                }
+            }
+            if !runs.contains(&segment.id.run) {
+                runs.push(segment.id.run);
+            }
+            for (part, table) in segment.tracks.iter().zip(&read.tables) {
+                let kind = usize::from(part.track.kind == TrackKind::Audio);
+                let mut payload = cmaf::payload_of(part, &object).expect("the samples");
+                for sample in &table.samples {
+                    let (data, rest) = payload.split_at(sample.size as usize);
+                    seen[kind].push(*self.clip.numbers[kind].get(data).expect("a sample that was never sent"));
+                    payload = rest;
+                }
+            }
+        }
+        let mut gaps: [Vec<usize>; 2] = Default::default();
+        let mut twice = 0;
+        for (kind, seen) in seen.iter().enumerate() {
+            for pair in seen.windows(2) {
+                match pair[1].checked_sub(pair[0]) {
+                    Some(1) => {}
+                    Some(step) if step > 1 => gaps[kind].push(step - 1),
+                    _ => twice += 1,
+                }
+            }
+        }
+        let pictures = (seen[0].first().copied().unwrap_or(0), seen[0].last().copied().unwrap_or(0));
+        let discontinuities = segments.last().map_or(0, |s| s.discontinuity);
+        Ledger { pictures, gaps, twice, runs: runs.len(), discontinuities, free_numbers: free }
+    }
+}
+
+/// The stream of all scenarios.
+pub fn stream() -> StreamName {
+    StreamName::parse("x").expect("a name")
+}
+
+/// Waits until a condition holds.
+pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !condition().await {
+        assert!(Instant::now() < end, "waited too long until {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

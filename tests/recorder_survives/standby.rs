@@ -1,0 +1,158 @@
+//! Two real recorders of one stream on PostgreSQL: one publishes, the other keeps its last minutes.
+
+use crate::bed::{Bed, Ledger, Process, With, stream, until};
+use crate::proxy::Proxy;
+use crate::source::{Clip, Live};
+use std::time::Duration;
+
+/// Starts two recorders: a publishes, b has shadows.
+pub async fn two(bed: &Bed, with: [&With; 2]) -> [Process; 2] {
+    let active = bed.start("a", with[0]);
+    bed.grows_by(2).await;
+    let standby = bed.start("b", with[1]);
+    bed.shadows("b", 2).await;
+    bed.grows_by(2).await;
+    [active, standby]
+}
+
+/// A recorder whose own the stream is comes to work: it is handed over without a gap.
+#[tokio::test(flavor = "multi_thread")]
+async fn handed_over_without_a_gap() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    // Also of a stream that has no standby.
+    bed.standby = false;
+    let other = bed.start("b", &With::default());
+    bed.grows_by(2).await;
+    let own = bed.start("a", &With::default());
+    let holder = async || bed.index.holder(&stream()).await.expect("an answer").map(|l| l.holder);
+    let name = std::fs::read_to_string(bed.dir.path().join("a/holder")).expect("a name");
+    until("the stream is where it belongs", async || holder().await.as_ref() == Some(&name)).await;
+    bed.grows_by(3).await;
+    other.stop().await;
+    own.stop().await;
+    whole(&bed.ledger().await);
+}
+
+fn whole(ledger: &Ledger) {
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((ledger.runs, ledger.discontinuities, ledger.free_numbers), (1, 0, 0), "{ledger:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_the_other_goes_on_without_a_gap() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let [active, standby] = two(&bed, [&With::default(); 2]).await;
+    active.kill().await;
+    let before = bed.listed().await.len();
+    until("the standby has taken over", async || bed.listed().await.len() >= before + 6).await;
+    standby.stop().await;
+    whole(&bed.ledger().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_in_order_the_other_goes_on_without_a_gap() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let [active, standby] = two(&bed, [&With::default(); 2]).await;
+    active.stop().await;
+    let before = bed.listed().await.len();
+    until("the standby has taken over", async || bed.listed().await.len() >= before + 6).await;
+    standby.stop().await;
+    whole(&bed.ledger().await);
+}
+
+/// The index as seen through a proxy that can be cut.
+async fn proxied(bed: &Bed) -> (Proxy, With) {
+    let mut url = url::Url::parse(&bed.index_url).expect("an address");
+    let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
+    let target = match socket {
+        Some(socket) => socket,
+        None => format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432)),
+    };
+    let proxy = Proxy::to(target).await;
+    url.set_query(None);
+    url.set_host(Some("127.0.0.1")).expect("an address");
+    url.set_port(Some(proxy.port)).expect("an address");
+    let with = With { index: Some(url.into()), ..With::default() };
+    (proxy, with)
+}
+
+/// Who publishes is cut off from the index: the other takes over; back again, what the first one has in its spool is in
+/// the archive already.
+#[tokio::test(flavor = "multi_thread")]
+async fn cut_off_from_the_index_the_other_takes_over() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_a, with_a) = proxied(&bed).await;
+    let [active, standby] = two(&bed, [&with_a, &With::default()]).await;
+    to_a.set_cut(true);
+    let before = bed.listed().await.len();
+    until("the standby has taken over", async || bed.listed().await.len() >= before + 4).await;
+    assert!(bed.spooled("a") > 0, "the one that is cut off keeps nothing");
+    to_a.set_cut(false);
+    until("its spool is empty", async || bed.spooled("a") == 0).await;
+    bed.grows_by(4).await;
+    standby.stop().await;
+    active.stop().await;
+    whole(&bed.ledger().await);
+}
+
+/// A standby that is cut off from the index takes nothing over, and has lost nothing when it is needed afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_that_is_cut_off_takes_nothing_over() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_b, with_b) = proxied(&bed).await;
+    let [active, standby] = two(&bed, [&With::default(), &with_b]).await;
+    let epoch = bed.listed().await.last().expect("a segment").id.epoch;
+    to_b.set_cut(true);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    bed.grows_by(2).await;
+    assert_eq!(bed.listed().await.last().expect("a segment").id.epoch, epoch, "the lease has moved");
+    to_b.set_cut(false);
+    active.kill().await;
+    let before = bed.listed().await.len();
+    until("the standby has taken over", async || bed.listed().await.len() >= before + 5).await;
+    standby.stop().await;
+    whole(&bed.ledger().await);
+}
+
+/// A process that was paused past its lease believes that it owns the stream: it publishes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_believe_they_own_the_stream() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let [active, standby] = two(&bed, [&With::default(); 2]).await;
+    active.signal("STOP");
+    let before = bed.listed().await.len();
+    until("the standby has taken over", async || bed.listed().await.len() >= before + 4).await;
+    active.signal("CONT");
+    until("its spool is empty", async || bed.spooled("a") == 0).await;
+    bed.grows_by(4).await;
+    standby.stop().await;
+    active.stop().await;
+    whole(&bed.ledger().await);
+}
+
+/// The active one's source breaks for some seconds, the standby's does not: what is missing is filled in.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_other_has_is_filled_in() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let sources = [Live::start(bed.clip.clone(), bed.began).await, Live::start(bed.clip.clone(), bed.began).await];
+    let with = sources.each_ref().map(|s| With { source: Some(s.url.clone()), ..With::default() });
+    let [active, standby] = two(&bed, [&with[0], &with[1]]).await;
+    sources[0].set_cut(true);
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    sources[0].set_cut(false);
+    until("the break is there", async || bed.listed().await.last().is_some_and(|s| s.discontinuity > 0)).await;
+    until("and filled in", async || bed.ledger().await.is_whole()).await;
+    bed.grows_by(3).await;
+    standby.stop().await;
+    active.stop().await;
+    let ledger = bed.ledger().await;
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
+}
