@@ -15,7 +15,7 @@ use sqlx::{PgConnection, Postgres, Transaction};
 const FIRST_LOOK_AHEAD_US: i64 = 2 * 86_400_000_000;
 
 const LOCK_STREAM: &str = "select lease_holder, lease_epoch, lease_expires_utc_us, next_sequence, \
-    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us from streams \
+    newest_discontinuity, newest_end_utc_us, first_start_utc_us, live_edge_utc_us, longest_us from streams \
     where stream = $1 for update";
 
 /// stream, first sequence, sequence after the last → bounds of the days, in microseconds; null when none.
