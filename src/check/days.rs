@@ -12,6 +12,7 @@ use super::listing::{Day, Named, named};
 use super::objects::{self, Unread};
 use super::repair::Missing;
 use super::report::Kind;
+use super::summaries::Summaries;
 use super::{CheckError, Progress, Run, YOUNG_US, patiently};
 use crate::index::{IndexErrorKind, Row};
 use crate::media::segment::SegmentId;
@@ -33,6 +34,14 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Objects of one day that are read whole at the same time.
 const DEEP_AT_ONCE: usize = 4;
 
+/// What the days of a run add up to.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub inits: &'a Referenced,
+    pub missing: &'a Missing,
+    pub summaries: &'a Summaries,
+}
+
 /// The rows of an hour that have not met their object yet.
 struct Hour {
     range: UtcRange,
@@ -40,11 +49,12 @@ struct Hour {
 }
 
 /// Compares a day.
-pub(super) async fn compare(run: &Run, day: Day, inits: &Referenced, missing: &Missing) -> Result<(), CheckError> {
+pub(super) async fn compare(run: &Run, day: Day, seen: Seen<'_>) -> Result<(), CheckError> {
     run.report.stream(&day.stream);
+    seen.summaries.begin(run, &day.stream).await?;
     let known = KnownInits::default();
     let prefix = day.prefix();
-    let mut hour = load(run, &day, 0, inits, missing).await?;
+    let mut hour = load(run, &day, 0, seen).await?;
     let mut number = 0;
     let mut after: Option<ObjectKey> = None;
     let mut suspects = Vec::new();
@@ -59,9 +69,9 @@ pub(super) async fn compare(run: &Run, day: Day, inits: &Referenced, missing: &M
                 Named::Segment(id) if id.stream == day.stream => {
                     let of = id.start.since(day.start).div_euclid(HOUR_US);
                     while number < of {
-                        finish(run, &day.stream, hour, missing).await?;
+                        finish(run, &day.stream, hour, seen).await?;
                         number += 1;
-                        hour = load(run, &day, number, inits, missing).await?;
+                        hour = load(run, &day, number, seen).await?;
                     }
                     match hour.rows.remove(&info.key) {
                         Some(row) => pairs.push((row, info)),
@@ -95,12 +105,12 @@ pub(super) async fn compare(run: &Run, day: Day, inits: &Referenced, missing: &M
         }
     }
     loop {
-        finish(run, &day.stream, hour, missing).await?;
+        finish(run, &day.stream, hour, seen).await?;
         number += 1;
         if number >= 24 {
             break;
         }
-        hour = load(run, &day, number, inits, missing).await?;
+        hour = load(run, &day, number, seen).await?;
     }
     settle(run, suspects, &known).await
 }
@@ -111,10 +121,20 @@ async fn settle(run: &Run, mut suspects: Vec<(SegmentId, ObjectInfo)>, known: &K
     if suspects.is_empty() {
         return Ok(());
     }
-    tokio::time::sleep(SETTLED).await;
-    let mut orphans = Vec::new();
+    // Most are explained by another row. The rest are asked for again, a little later.
+    let mut unexplained = Vec::new();
     for (id, info) in suspects {
-        orphans.extend(orphan(run, &id, info).await?);
+        unexplained.extend(orphan(run, id, info).await?);
+    }
+    let mut orphans = Vec::new();
+    if !unexplained.is_empty() {
+        tokio::time::sleep(SETTLED).await;
+    }
+    for (id, info) in unexplained {
+        if let Some((id, info)) = orphan(run, id, info).await? {
+            run.report.add(Kind::ObjectWithoutRow, Some(&id.stream), &info.key, format!("{} bytes", info.object_bytes));
+            orphans.push((id, info));
+        }
     }
     if run.options.repair {
         repair(run, orphans, known).await?;
@@ -123,7 +143,7 @@ async fn settle(run: &Run, mut suspects: Vec<(SegmentId, ObjectInfo)>, known: &K
 }
 
 /// Reads the rows of an hour.
-async fn load(run: &Run, day: &Day, number: i64, inits: &Referenced, missing: &Missing) -> Result<Hour, CheckError> {
+async fn load(run: &Run, day: &Day, number: i64, seen: Seen<'_>) -> Result<Hour, CheckError> {
     let start = day.start.plus_us(number * HOUR_US);
     let range = UtcRange::new(start, start.plus_us(HOUR_US));
     let mut rows = BTreeMap::new();
@@ -137,6 +157,7 @@ async fn load(run: &Run, day: &Day, number: i64, inits: &Referenced, missing: &M
                 if let Some(key) = ObjectKey::parse(&place) {
                     run.report.add(Kind::DamagedRow, Some(&day.stream), &key, error.to_string());
                 }
+                seen.summaries.incomplete(&day.stream);
                 break;
             }
             Err(error) => return Err(error.into()),
@@ -144,10 +165,11 @@ async fn load(run: &Run, day: &Day, number: i64, inits: &Referenced, missing: &M
         let Some(last) = page.last() else { break };
         after = Some((last.segment.id.start, last.segment.id.sequence));
         Progress::add(&run.progress.rows, page.len() as u64);
-        missing.seen(&day.stream, page.iter().filter(|r| r.marked.is_none()).count() as u64);
+        seen.summaries.add(&day.stream, &page);
+        seen.missing.seen(&day.stream, page.iter().filter(|r| r.marked.is_none()).count() as u64);
         for row in page {
             if row.marked.is_none() {
-                inits.add(&day.stream, &row.segment);
+                seen.inits.add(&day.stream, &row.segment);
             }
             rows.insert(row.segment.object.clone(), row);
         }
@@ -156,7 +178,7 @@ async fn load(run: &Run, day: &Day, number: i64, inits: &Referenced, missing: &M
 }
 
 /// What is left of an hour has no object. Marked ones are being deleted.
-async fn finish(run: &Run, stream: &StreamName, hour: Hour, missing: &Missing) -> Result<(), CheckError> {
+async fn finish(run: &Run, stream: &StreamName, hour: Hour, seen: Seen<'_>) -> Result<(), CheckError> {
     debug_assert!(hour.rows.values().all(|r| hour.range.contains(r.segment.id.start)));
     for (key, row) in hour.rows.into_iter().filter(|(_, row)| row.marked.is_none()) {
         // Published since it was listed, or listed in another place of the bucket than its name says.
@@ -164,7 +186,7 @@ async fn finish(run: &Run, stream: &StreamName, hour: Hour, missing: &Missing) -
             Ok(object_bytes) => pair(run, &row, &ObjectInfo { key, object_bytes }).await?,
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 run.report.add(Kind::RowWithoutObject, Some(stream), &key, "");
-                missing.add(row.segment.id);
+                seen.missing.add(row.segment.id);
             }
             Err(error) => return Err(error.into()),
         }
@@ -224,8 +246,8 @@ async fn pair(run: &Run, row: &Row, info: &ObjectInfo) -> Result<(), CheckError>
     Ok(())
 }
 
-/// An object that had no row in its hour. Gives it back when it is one that wants a row.
-async fn orphan(run: &Run, id: &SegmentId, info: ObjectInfo) -> Result<Option<(SegmentId, ObjectInfo)>, CheckError> {
+/// An object that had no row in its hour: reports what another row explains, and gives back what has none.
+async fn orphan(run: &Run, id: SegmentId, info: ObjectInfo) -> Result<Option<(SegmentId, ObjectInfo)>, CheckError> {
     let row = match patiently(async || run.index.row(&id.stream, id.sequence).await).await {
         Ok(row) => row,
         Err(error) if error.kind == IndexErrorKind::Damaged => return Ok(None),
@@ -247,10 +269,7 @@ async fn orphan(run: &Run, id: &SegmentId, info: ObjectInfo) -> Result<Option<(S
             run.report.add(kind, Some(&id.stream), &info.key, format!("its number has {}", row.segment.object));
             Ok(None)
         }
-        None => {
-            run.report.add(Kind::ObjectWithoutRow, Some(&id.stream), &info.key, format!("{} bytes", info.object_bytes));
-            Ok(Some((id.clone(), info)))
-        }
+        None => Ok(Some((id, info))),
     }
 }
 

@@ -19,6 +19,7 @@ mod objects;
 mod reindex;
 mod repair;
 mod report;
+mod summaries;
 
 pub use reindex::{Reindexed, reindex};
 pub use report::{Finding, Kind, Report};
@@ -111,6 +112,10 @@ pub async fn check(
     let (jobs, mut found) = tokio::sync::mpsc::channel(DAYS_AT_ONCE);
     let inits = inits::Referenced::default();
     let missing = repair::Missing::default();
+    let summaries = summaries::Summaries::default();
+    if run.options.deep {
+        summaries::integrity(&run).await?;
+    }
     let discovering = async {
         let discovered = listing::discover(&run, &jobs).await;
         drop(jobs);
@@ -118,7 +123,9 @@ pub async fn check(
     };
     let days = futures::stream::poll_fn(move |context| found.poll_recv(context));
     let comparing = async {
-        let mut compared = days.map(|day| days::compare(&run, day, &inits, &missing)).buffer_unordered(DAYS_AT_ONCE);
+        let mut compared = days
+            .map(|day| days::compare(&run, day, days::Seen { inits: &inits, missing: &missing, summaries: &summaries }))
+            .buffer_unordered(DAYS_AT_ONCE);
         while let Some(done) = compared.next().await {
             done?;
         }
@@ -128,6 +135,7 @@ pub async fn check(
     // Where comparing failed, discovering only noticed that nobody listens any more.
     compared?;
     discovered?;
+    summaries.compare(&run).await?;
     inits::compare(&run, &inits).await?;
     repair::mark_missing(&run, missing).await?;
     Ok(run.report.finish())

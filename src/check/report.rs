@@ -27,6 +27,10 @@ pub enum Kind {
     RowDiffers,
     /// A row that cannot be read.
     DamagedRow,
+    /// What the index keeps of a stream as a whole does not follow from its rows.
+    StreamDiffers,
+    /// Deep: the database finds its own files damaged.
+    DamagedDatabase,
     /// An init segment that rows need is not in the bucket.
     InitMissing,
     /// An init segment in the bucket is not what its name says.
@@ -51,6 +55,8 @@ impl Kind {
             Self::DamagedObject => "damaged objects",
             Self::RowDiffers => "objects that say something else than their row",
             Self::DamagedRow => "damaged rows",
+            Self::StreamDiffers => "streams whose summary does not follow from their rows",
+            Self::DamagedDatabase => "places where the database is damaged",
             Self::InitMissing => "init segments that are not in the bucket",
             Self::InitDamaged => "init segments that are not what their name says",
             Self::InitUnknown => "init segments the index does not know",
@@ -71,7 +77,9 @@ impl Kind {
                 "bring the objects back from a backup of the bucket; else delete them and run --repair"
             }
             Self::RowDiffers => "the object holds the truth: `evertape reindex` into an empty index gives its row",
-            Self::DamagedRow => "the database is damaged: bring it back from a backup, or reindex into an empty one",
+            Self::DamagedRow | Self::DamagedDatabase | Self::StreamDiffers => {
+                "the database is damaged: bring it back from a backup, or reindex into an empty one"
+            }
             Self::InitMissing => "--repair makes them again from the index",
             Self::InitDamaged => "delete the file, then --repair makes it again from the index",
             Self::InitUnknown => "--repair reads them from the bucket",

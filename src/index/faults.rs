@@ -324,6 +324,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("set_applied_retention", self.inner.set_applied_retention(stream, applied)).await
     }
 
+    async fn integrity(&self) -> Result<Vec<String>> {
+        self.call("integrity", self.inner.integrity()).await
+    }
+
     async fn deletable_spans(&self, marked_before: UtcUs, limit: usize) -> Result<Vec<UtcRange>> {
         self.call("deletable_spans", self.inner.deletable_spans(marked_before, limit)).await
     }

@@ -115,6 +115,10 @@ pub trait Keeping: Send + Sync + 'static {
     /// Remembers the retention that is applied.
     async fn set_applied_retention(&self, stream: &StreamName, applied: &AppliedRetention) -> Result<()>;
 
+    /// What the database itself finds wrong in its files, in its own words; empty when all is well, or when it cannot
+    /// tell. Reads everything.
+    async fn integrity(&self) -> Result<Vec<String>>;
+
     /// Spans of time, oldest first, at most `limit`, whose segments, of all streams, were all marked before
     /// `marked_before`, and that can be deleted whole. None where rows are deleted one by one anyway.
     async fn deletable_spans(&self, marked_before: UtcUs, limit: usize) -> Result<Vec<UtcRange>>;

@@ -15,6 +15,10 @@ use crate::media::track::InitInfo;
 use crate::media::{StreamName, UtcRange, UtcUs};
 use sqlx::SqliteConnection;
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Longest time for reading the whole file.
+const INTEGRITY_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Marks of one transaction.
 const MARK_BATCH: usize = 500;
@@ -213,6 +217,15 @@ impl Keeping for SqliteIndex {
                 .bind(&applied.setting)
                 .bind(applied.cutoff.0);
             set.execute(&self.writer).await.map(|_| ()).map_err(during("writing the retention applied"))
+        })
+        .await
+    }
+
+    async fn integrity(&self) -> Result<Vec<String>> {
+        within(INTEGRITY_TIMEOUT, "checking the file of the index", async {
+            let found = sqlx::query_scalar("pragma integrity_check(20)").fetch_all(&self.readers).await;
+            let found: Vec<String> = found.map_err(during("checking the file of the index"))?;
+            Ok(found.into_iter().filter(|line| line != "ok").collect())
         })
         .await
     }

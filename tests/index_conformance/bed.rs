@@ -322,6 +322,9 @@ impl<I: Index> Keeping for Patient<I> {
     async fn set_applied_retention(&self, stream: &StreamName, applied: &AppliedRetention) -> Result<()> {
         patient!(self.0.set_applied_retention(stream, applied))
     }
+    async fn integrity(&self) -> Result<Vec<String>> {
+        patient!(self.0.integrity())
+    }
     async fn deletable_spans(&self, marked_before: UtcUs, limit: usize) -> Result<Vec<UtcRange>> {
         patient!(self.0.deletable_spans(marked_before, limit))
     }
