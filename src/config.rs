@@ -349,6 +349,13 @@ impl Config {
                 );
             }
         }
+        if self.playback.media_redirect.is_some() && self.store.url.starts_with("file:") {
+            fault(
+                "playback.media_redirect",
+                "a folder has no addresses that players could be sent to; leave it out, or keep objects in s3://"
+                    .into(),
+            );
+        }
         if !(1..=30).contains(&self.recorder.segment_seconds) {
             fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
         }

@@ -173,49 +173,71 @@ async fn postgres_drops_expired_days_whole() {
     assert!(!bed.index.delete_span(range(DAY, 2 * DAY), later, 21).await.unwrap());
 }
 
-/// A database of the first version, with what was recorded then.
-async fn the_first_version_is_brought_up_to_date(bed: Bed, sql: &'static str) {
+/// The schema as it was at first.
+fn first_version(sql: &'static str) -> sqlx::migrate::Migrator {
     use sqlx::SqlSafeStr;
     use sqlx::migrate::{Migration, MigrationType, Migrator};
     let first = Migration::new(1, "time index".into(), MigrationType::Simple, sql.into_sql_str(), false);
-    let migrator = Migrator::with_migrations(vec![first]);
-    match bed.url.strip_prefix("sqlite:") {
-        Some(path) => {
-            let mut conn = sqlx::SqliteConnection::connect(path).await.unwrap();
-            migrator.run_direct(None, &mut conn, false).await.unwrap();
-        }
-        None => {
-            let mut conn = sqlx::PgConnection::connect(&bed.url).await.unwrap();
-            migrator.run_direct(None, &mut conn, false).await.unwrap();
-        }
-    }
-    assert_eq!(bed.index.ping().await.unwrap_err().kind, IndexErrorKind::Schema);
+    Migrator::with_migrations(vec![first])
+}
+
+/// Brings an index of the first version, with the segments 0 to `held`, up to date and goes on in it.
+async fn is_brought_up_to_date(bed: &Bed, held: u64) {
     let name = stream("one");
-    let lease = bed.lease(&name, "x").await;
-    for n in 0..30 {
-        bed.put(&lease, &segment(&name, n, 1, n as i64 * 3000, 6)).await;
-    }
+    assert_eq!(bed.index.ping().await.unwrap_err().kind, IndexErrorKind::Schema);
     bed.index.migrate().await.unwrap();
     bed.index.migrate().await.unwrap();
     bed.index.ping().await.unwrap();
     let bytes = |listed: Vec<evertape::media::Segment>| listed.iter().map(|s| s.object_length).sum::<u64>();
+    assert_eq!(bed.listed(&name).await.len() as u64, held);
     assert_eq!(bed.index.stored_bytes(&name).await.unwrap(), bytes(bed.listed(&name).await));
-    bed.put(&lease, &segment(&name, 30, 1, 30 * 3000, 6)).await;
+    let lease = bed.lease(&name, "x").await;
+    for n in held..31 {
+        bed.put(&lease, &segment(&name, n, 1, n as i64 * 3000, 6)).await;
+    }
     bed.index.mark_expired(&name, at(30_000), at(DAY * 3), 100).await.unwrap();
     assert_eq!(bed.listed(&name).await.len(), 21);
     assert_eq!(bed.index.stored_bytes(&name).await.unwrap(), bytes(bed.listed(&name).await));
+    assert_eq!(bed.index.extent(&name).await.unwrap().map(|e| e.longest_us), Some(6_000_000));
 }
 
 #[tokio::test]
 async fn sqlite_upgrade() {
+    let (bed, newest) = (Bed::empty_sqlite(false).await, Bed::sqlite(false).await);
+    let name = stream("one");
+    let lease = newest.lease(&name, "x").await;
+    for n in 0..30 {
+        newest.put(&lease, &segment(&name, n, 1, n as i64 * 3000, 6)).await;
+    }
+    newest.index.release(&lease).await.unwrap();
+    let path = |bed: &Bed| bed.url.strip_prefix("sqlite:").unwrap().to_owned();
+    let mut old = sqlx::SqliteConnection::connect(&path(&bed)).await.unwrap();
     let sql = include_str!("../../migrations/sqlite/0001_time_index.sql");
-    the_first_version_is_brought_up_to_date(Bed::empty_sqlite(false).await, sql).await;
+    first_version(sql).run_direct(None, &mut old, false).await.unwrap();
+    sqlx::query("attach $1 as newest").bind(path(&newest)).execute(&mut old).await.unwrap();
+    for table in ["streams", "segments", "sample_tables"] {
+        let columns: Vec<String> = sqlx::query_scalar("select name from pragma_table_info($1, 'main')")
+            .bind(table)
+            .fetch_all(&mut old)
+            .await
+            .unwrap();
+        let columns = columns.join(", ");
+        let copy = format!("insert into main.{table} ({columns}) select {columns} from newest.{table}");
+        sqlx::query(sqlx::AssertSqlSafe(copy)).execute(&mut old).await.unwrap();
+    }
+    drop(old);
+    is_brought_up_to_date(&bed, 30).await;
 }
 
 #[tokio::test]
 async fn postgres_upgrade() {
+    let bed = Bed::empty_postgres(false).await;
+    let mut old = sqlx::PgConnection::connect(&bed.url).await.unwrap();
     let sql = include_str!("../../migrations/postgres/0001_time_index.sql");
-    the_first_version_is_brought_up_to_date(Bed::empty_postgres(false).await, sql).await;
+    first_version(sql).run_direct(None, &mut old, false).await.unwrap();
+    sqlx::query("insert into streams (stream) values ('one')").execute(&mut old).await.unwrap();
+    drop(old);
+    is_brought_up_to_date(&bed, 0).await;
 }
 
 #[tokio::test]
