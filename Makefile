@@ -13,32 +13,32 @@ TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: deps ## record and play a demo channel here: SQLite, a folder of objects, http://127.0.0.1:8080
+run: deps ui/dist/index.html ## record and play a demo channel here: SQLite, a folder of objects, http://127.0.0.1:8080
 	cargo build --release
 	mkdir -p data
 	./target/release/evertape run --config infra/run/demo.toml
 
-build: deps ## release binary: target/release/evertape
+build: deps ui/dist/index.html ## release binary with the web interface: target/release/evertape
 	cargo build --release
 
-test: test-deps tools ## the whole suite, real services included; installs what it needs
+test: test-deps tools ui/dist/index.html ## the whole suite, real services included; installs what it needs
 	cargo $(TEST) --all-targets
 
 players: test-deps ## the suite of real players alone, with its table
 	cargo test --test players -- --nocapture
 
-quick: ## the unit tests only: no services, no ffmpeg
+quick: ui/dist/index.html ## the unit tests only: no services, no ffmpeg
 	cargo $(TEST) --lib --bins
 
-check: test-deps ## what must hold before a commit: format, clippy without warnings, all tests
+check: test-deps ui/dist/index.html ## what must hold before a commit: format, clippy without warnings, all tests
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 	$(MAKE) test
 
-bench: test-deps ## figures, each beside its yardstick, as CPU-seconds in one run
+bench: test-deps ui/dist/index.html ## figures, each beside its yardstick, as CPU-seconds in one run
 	cargo bench --bench figures
 
-cluster: test-deps tools ## the real deployment as local processes: PostgreSQL, Garage, migrate, record, two play
+cluster: test-deps tools ui/dist/index.html ## the real deployment as local processes: PostgreSQL, Garage, migrate, record, two play
 	cargo build --release
 	CLUSTER_BIN=$(CURDIR)/target/release/evertape infra/cluster/up
 
@@ -57,6 +57,17 @@ deps: # what building needs
 
 test-deps: tests/browser/node_modules/.package-lock.json # what the tests need besides
 	@scripts/install-deps build test
+
+# The web interface, which the binary embeds.
+UI_SOURCES := $(shell find ui/src -type f) ui/index.html ui/package-lock.json ui/tsconfig.json ui/vite.config.ts
+ui/dist/index.html: $(UI_SOURCES) ui/node_modules/.package-lock.json
+	cd ui && npm run --silent build
+	@touch $@
+
+ui/node_modules/.package-lock.json: ui/package-lock.json
+	@scripts/install-deps build ui
+	cd ui && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 # The players in the browser, as the lock file has them.
 tests/browser/node_modules/.package-lock.json: tests/browser/package-lock.json

@@ -20,6 +20,7 @@ mod service;
 mod stream_mode;
 mod ts;
 mod ts_export;
+mod ui;
 mod watched;
 
 use self::cache::objects::Objects;

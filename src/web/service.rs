@@ -7,11 +7,12 @@ use super::Node;
 use super::answers;
 use super::health;
 use super::problem::Problem;
+use super::ui;
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{any, get};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -21,7 +22,7 @@ use tower_service::Service as _;
 /// An answer must have begun by then.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// First parts of the server's own addresses: no stream is called so.
-const OWN: &[&str] = &["healthz", "readyz", "metrics"];
+const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui"];
 
 /// What answers the requests of one node. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,10 @@ impl Service {
     /// Answers from `node`.
     pub fn new(node: Arc<Node>) -> Self {
         let own = Router::new()
+            .route("/", get(async || ui::moved("/ui/")))
+            .route("/ui", any(interface))
+            .route("/ui/{*file}", any(interface))
+            .route("/ui/", any(interface))
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
@@ -87,6 +92,10 @@ impl Service {
         self.counters.count(kind, response.status());
         response
     }
+}
+
+async fn interface(method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    ui::answer(&method, &headers, uri.path())
 }
 
 fn is_own(path: &str) -> bool {
