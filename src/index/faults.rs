@@ -3,6 +3,7 @@
 //! Comes in: an index and a script or a seed. Goes out: the same port. The same seed gives the same faults for
 //! the same order of calls. Never: a fault nobody asked for.
 
+use super::control::{Changed, Control, Expected, KeptReport, KeptSetting, Removed, StreamReport, StreamSetting};
 use super::error::error;
 use super::{
     Adopted, Amount, AppliedRetention, Deletable, Extent, Index, IndexErrorKind, Keeping, Lease, Published,
@@ -334,5 +335,50 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
 
     async fn delete_span(&self, span: UtcRange, marked_before: UtcUs, segments: u64) -> Result<bool> {
         self.call("delete_span", self.inner.delete_span(span, marked_before, segments)).await
+    }
+}
+
+#[async_trait::async_trait]
+impl<I: Index + ?Sized> Control for FaultyIndex<I> {
+    async fn settings_revision(&self) -> Result<u64> {
+        self.call("settings_revision", self.inner.settings_revision()).await
+    }
+
+    async fn settings(&self) -> Result<Vec<KeptSetting>> {
+        self.call("settings", self.inner.settings()).await
+    }
+
+    async fn setting(&self, stream: &StreamName) -> Result<Option<KeptSetting>> {
+        self.call("setting", self.inner.setting(stream)).await
+    }
+
+    async fn put_setting(
+        &self,
+        stream: &StreamName,
+        setting: &StreamSetting,
+        expected: Expected,
+        now: UtcUs,
+    ) -> Result<Changed> {
+        self.call("put_setting", self.inner.put_setting(stream, setting, expected, now)).await
+    }
+
+    async fn remove_setting(&self, stream: &StreamName, expected: Expected, now: UtcUs) -> Result<Changed> {
+        self.call("remove_setting", self.inner.remove_setting(stream, expected, now)).await
+    }
+
+    async fn removed(&self) -> Result<Vec<Removed>> {
+        self.call("removed", self.inner.removed()).await
+    }
+
+    async fn forget_removed(&self, removed: &Removed) -> Result<()> {
+        self.call("forget_removed", self.inner.forget_removed(removed)).await
+    }
+
+    async fn report(&self, recorder: &str, reports: &[StreamReport], now: UtcUs) -> Result<()> {
+        self.call("report", self.inner.report(recorder, reports, now)).await
+    }
+
+    async fn reports(&self) -> Result<Vec<KeptReport>> {
+        self.call("reports", self.inner.reports()).await
     }
 }

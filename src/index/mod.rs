@@ -8,21 +8,25 @@ use crate::media::track::{InitInfo, Uncarried};
 use crate::media::{InitHash, ObjectKey, SampleTable, Segment, StreamName, UtcRange, UtcUs};
 use std::sync::Arc;
 
+pub mod control;
 mod error;
 pub mod faults;
 mod keeping;
 mod members;
 mod partitions;
 pub mod postgres;
+mod postgres_control;
 mod postgres_keeping;
 mod postgres_rows;
 mod row;
 mod spans;
 mod sql;
 pub mod sqlite;
+mod sqlite_control;
 mod sqlite_keeping;
 mod stream_row;
 
+pub use control::Control;
 pub use keeping::{Adopted, Amount, AppliedRetention, Keeping, Row};
 
 /// What went wrong, by what the caller can do about it.
@@ -148,7 +152,7 @@ pub struct Extent {
 
 /// Segments by stream and time. "Listed" means published and not marked for deletion.
 #[async_trait::async_trait]
-pub trait Index: Keeping {
+pub trait Index: Keeping + Control {
     /// Brings the schema up to date. Safe to run by several at once.
     async fn migrate(&self) -> Result<()>;
 

@@ -40,7 +40,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 4;
+const SCHEMA_VERSION: i64 = 5;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
@@ -450,6 +450,7 @@ fn migrations() -> Migrator {
         migration(2, "keeping", include_str!("../../migrations/sqlite/0002_keeping.sql")),
         migration(3, "longest segment", include_str!("../../migrations/sqlite/0003_longest_segment.sql")),
         migration(4, "recorders", include_str!("../../migrations/sqlite/0004_recorders.sql")),
+        migration(5, "streams in the index", include_str!("../../migrations/sqlite/0005_streams_in_the_index.sql")),
     ])
 }
 

@@ -1,6 +1,9 @@
 //! What a case runs on: an index, plain or behind faults, and segments to put there.
 
 use crate::postgres::{TestDatabase, postgres};
+use evertape::index::control::{
+    Changed, Control, Expected, KeptReport, KeptSetting, Removed, StreamReport, StreamSetting,
+};
 use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::index::{Adopted, Amount, AppliedRetention, Keeping, Row};
 use evertape::index::{Deletable, Extent, Index, IndexErrorKind, Lease, Published, RecorderBeat, Result, Tail, open};
@@ -330,5 +333,36 @@ impl<I: Index> Keeping for Patient<I> {
     }
     async fn delete_span(&self, span: UtcRange, marked_before: UtcUs, segments: u64) -> Result<bool> {
         patient!(self.0.delete_span(span, marked_before, segments))
+    }
+}
+
+#[async_trait::async_trait]
+impl<I: Index> Control for Patient<I> {
+    async fn settings_revision(&self) -> Result<u64> {
+        patient!(self.0.settings_revision())
+    }
+    async fn settings(&self) -> Result<Vec<KeptSetting>> {
+        patient!(self.0.settings())
+    }
+    async fn setting(&self, stream: &StreamName) -> Result<Option<KeptSetting>> {
+        patient!(self.0.setting(stream))
+    }
+    async fn put_setting(&self, s: &StreamName, new: &StreamSetting, e: Expected, now: UtcUs) -> Result<Changed> {
+        patient!(self.0.put_setting(s, new, e, now))
+    }
+    async fn remove_setting(&self, stream: &StreamName, expected: Expected, now: UtcUs) -> Result<Changed> {
+        patient!(self.0.remove_setting(stream, expected, now))
+    }
+    async fn removed(&self) -> Result<Vec<Removed>> {
+        patient!(self.0.removed())
+    }
+    async fn forget_removed(&self, removed: &Removed) -> Result<()> {
+        patient!(self.0.forget_removed(removed))
+    }
+    async fn report(&self, recorder: &str, reports: &[StreamReport], now: UtcUs) -> Result<()> {
+        patient!(self.0.report(recorder, reports, now))
+    }
+    async fn reports(&self) -> Result<Vec<KeptReport>> {
+        patient!(self.0.reports())
     }
 }

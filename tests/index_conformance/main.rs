@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bed;
+mod control;
 mod deletion;
 mod keeping;
 mod leases;
@@ -70,5 +71,9 @@ conformance! {
     sharing::a_fill_changes_nothing_that_is_there,
     sharing::two_that_fill_one_number_leave_one,
     sharing::signs_of_life_are_seen_by_all,
+    control::settings_are_changed_by_version,
+    control::a_deleted_stream_is_remembered_and_its_versions_are_not_given_again,
+    control::of_racing_changes_one_wins,
+    control::reports_replace_what_the_recorder_said_before,
     model::random_operations_agree_with_a_naive_model,
 }
