@@ -59,7 +59,13 @@ fn recorded_streams(config: &Config) -> anyhow::Result<Vec<(RecordedStream, Arc<
         .iter()
         .map(|s| {
             let source = Some(SourceSpec::parse(s.source.expose())?);
-            let recorded = RecordedStream { name: s.name.clone(), source, standby: s.standby };
+            let recorded = RecordedStream {
+                name: s.name.clone(),
+                source,
+                standby: s.standby,
+                retention_us: s.retention.map(|r| i64::try_from(r.as_micros()).unwrap_or(i64::MAX)),
+                retention_bytes: s.retention_bytes,
+            };
             Ok((recorded, Arc::new(StreamStatus::new(s.name.clone()))))
         })
         .collect()
@@ -241,9 +247,12 @@ pub async fn record(config: Config, shows_progress: bool) -> anyhow::Result<()> 
     let backends = connect(&config).await?;
     let environment = recording_environment(&config, &backends)?;
     let streams = recorded_streams(&config)?;
-    anyhow::ensure!(!streams.is_empty(), "nothing to record: add a [[stream]] to the configuration");
-    let shown = shows_progress.then(|| tokio::spawn(progress::show(streams.iter().map(|(_, s)| s.clone()).collect())));
-    let recorded = recorder::run(environment, streams, cancel).await;
+    if streams.is_empty() {
+        tracing::info!("no [[stream]] in the configuration: recording what the index names");
+    }
+    let under_way = tokio::sync::watch::Sender::default();
+    let shown = shows_progress.then(|| tokio::spawn(progress::show(under_way.subscribe())));
+    let recorded = recorder::run_shown(environment, streams, under_way, cancel).await;
     if let Some(shown) = shown {
         shown.abort();
     }

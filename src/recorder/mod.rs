@@ -10,6 +10,7 @@ mod members;
 mod numbers;
 mod publisher;
 mod registry;
+pub mod reports;
 pub mod segmenter;
 mod shadow;
 pub mod share;
@@ -17,6 +18,7 @@ pub mod source;
 pub mod spool;
 pub mod status;
 mod stream;
+mod supervisor;
 pub mod timeline;
 pub mod track_queue;
 mod uncarried;
@@ -24,22 +26,22 @@ mod uncarried;
 use crate::index::Index;
 use crate::media::StreamName;
 use crate::store::ObjectStore;
+use reports::Shown;
 use source::spec::SourceSpec;
 use spool::Spool;
 use status::StreamStatus;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use supervisor::Supervisor;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Before a recorder that failed starts again.
-const RESTART_AFTER: Duration = Duration::from_secs(1);
 /// How old what `/metrics` says of sources and spool may be.
 const METRICS_EVERY: Duration = Duration::from_secs(2);
 
 /// A stream to record.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedStream {
     /// Name.
     pub name: StreamName,
@@ -47,6 +49,22 @@ pub struct RecordedStream {
     pub source: Option<SourceSpec>,
     /// Another recorder keeps its last minutes ready, and takes over without a gap.
     pub standby: bool,
+    /// How long recordings are kept, in microseconds: shown, the janitor sees to it.
+    pub retention_us: Option<i64>,
+    /// Most bytes that are kept: shown, the janitor sees to it.
+    pub retention_bytes: Option<u64>,
+}
+
+impl RecordedStream {
+    /// A stream of which only what is in the spool is left.
+    fn left_over(name: StreamName) -> Self {
+        Self { name, source: None, standby: false, retention_us: None, retention_bytes: None }
+    }
+
+    /// Whether the same is recorded in the same way: what is kept of it is no reason to begin anew.
+    fn records_as(&self, other: &Self) -> bool {
+        (&self.source, self.standby) == (&other.source, other.standby)
+    }
 }
 
 /// How recorders share their work and wait for each other.
@@ -84,8 +102,8 @@ pub struct Environment {
     pub tuning: Tuning,
 }
 
-/// Records `streams`, and publishes what the spool holds of others, until `cancel`; then cuts and publishes what
-/// is buffered, within some seconds, and returns.
+/// Records `streams` and those that the index names, and publishes what the spool holds of others, until `cancel`; then
+/// cuts and publishes what is buffered, within some seconds, and returns.
 ///
 /// # Errors
 /// When the spool cannot be read at the start.
@@ -94,44 +112,38 @@ pub async fn run(
     streams: Vec<(RecordedStream, Arc<StreamStatus>)>,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    let mut tasks = JoinSet::new();
-    let mut left_over = environment.spool.streams()?;
-    left_over.retain(|name| !streams.iter().any(|(s, _)| s.name == *name));
-    let left_over = left_over.into_iter().map(|name| {
-        (RecordedStream { name: name.clone(), source: None, standby: false }, Arc::new(StreamStatus::new(name)))
-    });
-    let mut shown = Vec::new();
+    run_shown(environment, streams, watch::Sender::default(), cancel).await
+}
+
+/// As [`run`]; which streams are under way goes to `shown`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_shown(
+    environment: Arc<Environment>,
+    streams: Vec<(RecordedStream, Arc<StreamStatus>)>,
+    shown: watch::Sender<Vec<Arc<Shown>>>,
+    cancel: CancellationToken,
+) -> std::io::Result<()> {
     let (shared, peers) = members::Shared::new(environment.clone());
-    let watching = tokio::spawn(members::run(shared.clone(), peers, cancel.clone()));
-    for (recorded, status) in streams.into_iter().chain(left_over) {
-        shown.push(status.clone());
-        let (shared, cancel) = (shared.clone(), cancel.clone());
-        tasks.spawn(async move {
-            // A defect in one stream's recorder must end neither the others nor, for long, its own.
-            let attempt = || {
-                let (shared, recorded) = (shared.clone(), recorded.clone());
-                AbortOnDropHandle::new(tokio::spawn(stream::record(shared, recorded, status.clone(), cancel.clone())))
-            };
-            while let Err(error) = attempt().await {
-                tracing::error!(stream = %recorded.name, %error, "a recorder failed; it is started again");
-                tokio::time::sleep(RESTART_AFTER).await;
-            }
-        });
-    }
-    let _exporting = AbortOnDropHandle::new(tokio::spawn(export_metrics(environment, shown)));
-    let watching = AbortOnDropHandle::new(watching);
-    while tasks.join_next().await.is_some() {}
-    if cancel.is_cancelled() {
-        let _ = watching.await;
-    }
+    let watching = AbortOnDropHandle::new(tokio::spawn(members::run(shared.clone(), peers, cancel.clone())));
+    let seen = shown.subscribe();
+    let _exporting = AbortOnDropHandle::new(tokio::spawn(export_metrics(environment.clone(), seen.clone())));
+    // It has its last word when the streams have ended.
+    let ended = CancellationToken::new();
+    let telling = AbortOnDropHandle::new(tokio::spawn(reports::tell(environment, seen, ended.clone())));
+    Supervisor::new(shared, streams, shown, cancel).run().await?;
+    ended.cancel();
+    let _ = tokio::join!(watching, telling);
     Ok(())
 }
 
-async fn export_metrics(environment: Arc<Environment>, streams: Vec<Arc<StreamStatus>>) {
+async fn export_metrics(environment: Arc<Environment>, shown: watch::Receiver<Vec<Arc<Shown>>>) {
     let mut ticks = tokio::time::interval(METRICS_EVERY);
     loop {
         ticks.tick().await;
         metrics::gauge!("evertape_spool_bytes").set(environment.spool.used_bytes() as f64);
-        streams.iter().for_each(|s| s.export());
+        let streams = shown.borrow().clone();
+        streams.iter().for_each(|s| s.status.export());
     }
 }

@@ -3,7 +3,7 @@
 use crate::media::segment::SegmentId;
 use crate::media::{StreamName, UtcUs};
 use crate::recorder::source::SourceCounters;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// One stream's state; written by its recorder, read by anybody.
@@ -21,6 +21,10 @@ pub struct StreamStatus {
     pub waiting: AtomicU64,
     /// Segments lost because the spool was full or the disk failed.
     pub lost: AtomicU64,
+    /// This recorder publishes the stream: it has its lease.
+    pub active: AtomicBool,
+    /// The source was finite and has come to its end.
+    pub source_ended: AtomicBool,
     live_edge_us: AtomicI64,
     last_duration_us: AtomicI64,
     last_bytes: AtomicU64,
@@ -37,6 +41,8 @@ impl StreamStatus {
             bytes: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            active: AtomicBool::new(false),
+            source_ended: AtomicBool::new(false),
             live_edge_us: AtomicI64::new(0),
             last_duration_us: AtomicI64::new(1),
             last_bytes: AtomicU64::new(0),
@@ -56,6 +62,11 @@ impl StreamStatus {
     /// Why publishing does not get on; `None` when it does.
     pub fn set_publish_error(&self, error: Option<String>) {
         *self.publish_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    /// Why publishing does not get on.
+    pub fn publish_error(&self) -> Option<String> {
+        self.publish_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sets the metrics of this stream.
@@ -85,8 +96,8 @@ impl StreamStatus {
         };
         let bits = self.last_bytes.load(Ordering::Relaxed) as f64 * 8.0;
         let rate = bits / self.last_duration_us.load(Ordering::Relaxed) as f64;
-        let trouble = self.publish_error.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let trouble = trouble.or_else(|| self.source.error()).map_or_else(String::new, |e| format!("  ! {e}"));
+        let trouble = self.publish_error().or_else(|| self.source.error());
+        let trouble = trouble.map_or_else(String::new, |e| format!("  ! {e}"));
         format!(
             "{:<20} {:>6} segments {:>9.1} MB {:>6.2} Mbit/s  {behind}, {} waiting{trouble}",
             self.stream.as_str(),

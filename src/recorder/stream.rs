@@ -177,6 +177,8 @@ impl StreamRecorder {
             if self.follow_share().await {
                 return;
             }
+            self.status.active.store(self.active.is_some(), Ordering::Relaxed);
+            self.status.source_ended.store(self.ended == Some(Ended::Finished), Ordering::Relaxed);
             let can_advance = self.can_advance();
             let shrunk = self.active.as_ref().map(|a| a.queue.clone());
             let fenced = async {

@@ -186,7 +186,13 @@ impl Recorder {
             .map(|(stream, source)| {
                 let source = Some(SourceSpec::parse(source).expect("a source"));
                 (
-                    RecordedStream { name: name(stream), source, standby: false },
+                    RecordedStream {
+                        name: name(stream),
+                        source,
+                        standby: false,
+                        retention_us: None,
+                        retention_bytes: None,
+                    },
                     Arc::new(StreamStatus::new(name(stream))),
                 )
             })
