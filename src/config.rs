@@ -27,6 +27,7 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 /// stand, or a password of digits would be a number.
 const NOT_TEXTS: &[&str] = &[
     "http.cors_origins",
+    "admin.enabled",
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
     "recorder.uploads",
@@ -51,6 +52,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// `[recorder]`
     pub recorder: RecorderSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
     /// `[playback]`
     pub playback: PlaybackSettings,
     /// `[preview]`
@@ -69,6 +72,19 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Origins (`https://host`) of web pages that may send credentials; all others may read without.
     pub cors_origins: Vec<String>,
+}
+
+/// `[admin]`: the web interface and its API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Name to sign in with.
+    pub user: String,
+    /// Password to sign in with (HTTP Basic). Without one the interface answers on this machine only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 /// `[index]`: the time index.
@@ -217,6 +233,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: Vec::new() },
+            admin: AdminSettings { enabled: true, user: "admin".into(), password: None },
             index: IndexSettings { url: Secret("sqlite:data/index.db".into()) },
             store: StoreSettings { url: "file:data/objects".into(), s3: S3Settings::default() },
             recorder: RecorderSettings {
@@ -349,6 +366,12 @@ impl Config {
                 );
             }
         }
+        if self.admin.user.is_empty() || self.admin.user.contains(':') {
+            fault("admin.user", "a name without a colon; admin is usual".into());
+        }
+        if self.admin.password.as_ref().is_some_and(|p| p.expose().is_empty()) {
+            fault("admin.password", "leave it out for none; an empty one protects nothing".into());
+        }
         if self.playback.media_redirect.is_some() && self.store.url.starts_with("file:") {
             fault(
                 "playback.media_redirect",
@@ -415,6 +438,9 @@ impl Config {
         for (n, stream) in self.stream.iter().enumerate() {
             if self.stream[..n].iter().any(|s| s.name == stream.name) {
                 fault("stream", format!("{} is configured twice; names are unique", stream.name));
+            }
+            if crate::web::admin::is_reserved(&stream.name) {
+                fault("stream", format!("{}: /api and /ui are the server's own; take another name", stream.name));
             }
             if stream.retention.is_some_and(|r| r.is_zero()) {
                 fault("stream", format!("{}: retention: more than 0s; leave it out to keep for ever", stream.name));

@@ -2,7 +2,7 @@
 
 use super::progress;
 use anyhow::Context;
-use evertape::config::Config;
+use evertape::config::{Config, StreamSettings};
 use evertape::index::{self, Index};
 use evertape::janitor;
 use evertape::recorder::source::spec::SourceSpec;
@@ -10,6 +10,7 @@ use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream, Tuning};
 use evertape::store::{self, ObjectStore};
+use evertape::web::admin::{AdminOptions, FileStream};
 use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
 use std::net::{IpAddr, SocketAddr};
@@ -135,14 +136,38 @@ pub async fn check(config: &Config) -> Vec<String> {
     faults
 }
 
+fn admin_options(config: &Config, loopback: bool, roles: Vec<&'static str>) -> AdminOptions {
+    let shown = |s: &StreamSettings| FileStream {
+        name: s.name.clone(),
+        // What cannot be read is not shown: it may hold a password.
+        source: SourceSpec::parse(s.source.expose()).map(|spec| spec.to_string()).unwrap_or_default(),
+        retention_us: s.retention.map(|r| i64::try_from(r.as_micros()).unwrap_or(i64::MAX)),
+    };
+    AdminOptions {
+        user: config.admin.user.clone(),
+        password: config.admin.password.as_ref().map(|p| p.expose().to_owned()),
+        loopback,
+        streams: config.stream.iter().map(shown).collect(),
+        roles,
+        tester: Arc::new(super::source_test::Tester),
+    }
+}
+
 async fn serve(
     config: &Config,
     listener: TcpListener,
     backends: &Backends,
+    roles: Vec<&'static str>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "playback is ready");
+    let loopback = address.ip().is_loopback();
+    if config.admin.enabled && config.admin.password.is_none() && !loopback {
+        tracing::warn!(
+            "the web interface refuses everybody: {address} is open to other machines, and admin.password is not set"
+        );
+    }
     let options = PlaybackOptions {
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
@@ -155,6 +180,7 @@ async fn serve(
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,
+        admin: config.admin.enabled.then(|| admin_options(config, loopback, roles)),
     };
     web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;
     Ok(())
@@ -187,7 +213,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         janitor_rules(&config),
         cancel.clone(),
     ));
-    let served = serve(&config, listener, &backends, cancel.clone()).await;
+    let served = serve(&config, listener, &backends, vec!["record", "play", "janitor"], cancel.clone()).await;
     cancel.cancel();
     recording.await?.context("recording has ended; see [recorder]")?;
     sweeping.await?;
@@ -199,7 +225,11 @@ fn announce(config: &Config, mut address: SocketAddr) {
         address.set_ip(IpAddr::from([127, 0, 0, 1]));
     }
     let base = format!("http://{address}");
-    println!("Evertape is running. Open in a player:");
+    println!("Evertape is running.");
+    if config.admin.enabled {
+        println!("  web interface  {base}/ui/");
+    }
+    println!("Open in a player:");
     for stream in &config.stream {
         println!("  live      {base}/{}/index.m3u8", stream.name);
         println!("  rewind    {base}/{}/rewind-3600.m3u8", stream.name);
@@ -264,7 +294,7 @@ pub async fn play(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
     let listener = listen(&config).await?;
     let backends = connect(&config).await?;
-    serve(&config, listener, &backends, cancel).await
+    serve(&config, listener, &backends, vec!["play"], cancel).await
 }
 
 /// `evertape migrate`

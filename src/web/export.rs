@@ -62,14 +62,7 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
-    let (known, range, settled) = window_of(node, stream, from, duration_us).await?;
-    let make = make_plan(node, stream, known, range, tracks);
-    let plan = if settled {
-        let name = cache_name(stream, range, tracks);
-        node.exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
-    } else {
-        make.await?
-    };
+    let (plan, _, settled) = plan(node, stream, from, duration_us, tracks).await?;
     let head = Head {
         total_bytes: plan.total_bytes(),
         etag: plan.etag(),
@@ -80,6 +73,25 @@ pub async fn answer(
     };
     let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
     Ok(respond(method, headers, &head, body))
+}
+
+/// The plan of a file, its window, and whether nothing more can come into it.
+pub async fn plan(
+    node: &Arc<Node>,
+    stream: &StreamName,
+    from: UtcUs,
+    duration_us: i64,
+    tracks: Option<&TrackChoice>,
+) -> Result<(Arc<ExportPlan>, UtcRange, bool), Problem> {
+    let (known, range, settled) = window_of(node, stream, from, duration_us).await?;
+    let make = make_plan(node, stream, known, range, tracks);
+    let plan = if settled {
+        let name = cache_name(stream, range, tracks);
+        node.exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
+    } else {
+        make.await?
+    };
+    Ok((plan, range, settled))
 }
 
 /// What of the stream is recorded, the window of a file, and whether nothing more can come into it.

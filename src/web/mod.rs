@@ -3,6 +3,7 @@
 //! Comes in: requests from anyone. Goes out: playlists, media, exports, JSON, problems. Stateless: any node
 //! answers any request from index and store alone. Never: holds more of a body than the pieces in flight.
 
+pub mod admin;
 mod answers;
 pub mod body;
 mod cache;
@@ -43,6 +44,9 @@ use tokio_util::sync::CancellationToken;
 /// Exports prepared lately, so that a player's many range requests prepare one once.
 const EXPORT_CACHE_BYTES: u64 = 64 << 20;
 
+/// Sources that an operator looks at, at once.
+const MOST_SOURCE_TESTS: usize = 2;
+
 /// What an operator may set.
 #[derive(Clone)]
 pub struct PlaybackOptions {
@@ -68,6 +72,8 @@ pub struct PlaybackOptions {
     pub cors_origins: Vec<String>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// The admin API and the web interface; neither when `None`.
+    pub admin: Option<admin::AdminOptions>,
 }
 
 impl PlaybackOptions {
@@ -85,6 +91,7 @@ impl PlaybackOptions {
             media_cache_bytes: 256 << 20,
             cors_origins: Vec::new(),
             metrics,
+            admin: None,
         }
     }
 }
@@ -104,6 +111,9 @@ pub struct Node {
     jpegs: Option<preview::Jpegs>,
     muxed: stream_mode::MuxedParts,
     places: stream_mode::Places,
+    events: admin::Events,
+    /// Sources that may be looked at at once.
+    source_tests: tokio::sync::Semaphore,
     /// This process is being stopped: what has no end ends.
     stopping: CancellationToken,
 }
@@ -206,6 +216,8 @@ pub fn service(
         jpegs,
         muxed,
         places,
+        events: admin::Events::default(),
+        source_tests: tokio::sync::Semaphore::new(MOST_SOURCE_TESTS),
         stopping,
     }))
 }

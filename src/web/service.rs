@@ -4,12 +4,14 @@
 //! through a router; playback, asked for a thousand times as often, does not.
 
 use super::Node;
+use super::admin;
 use super::answers;
 use super::health;
 use super::problem::Problem;
 use super::ui;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::routing::{any, get};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
@@ -22,13 +24,14 @@ use tower_service::Service as _;
 /// An answer must have begun by then.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// First parts of the server's own addresses: no stream is called so.
-const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui"];
+const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui", "api"];
 
 /// What answers the requests of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     node: Arc<Node>,
     own: Router,
+    api: Router,
     counters: Arc<Counters>,
 }
 
@@ -46,7 +49,8 @@ impl Service {
             .method_not_allowed_fallback(async || answers::refused_method().into_response())
             .fallback(async || answers::nothing_here().into_response())
             .with_state(node.clone());
-        Self { node, own, counters: Arc::default() }
+        let api = admin::router(node.clone());
+        Self { node, own, api, counters: Arc::default() }
     }
 
     /// The answer to one request.
@@ -56,6 +60,11 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
+        if is_below(parts.uri.path(), "api") {
+            // No page of another origin has business here: no CORS.
+            let answered = self.api.clone().call(Request::from_parts(parts, Body::new(body))).await;
+            return answered.unwrap_or_else(|never: Infallible| match never {});
+        }
         if is_own(parts.uri.path()) && parts.method != Method::OPTIONS {
             let origin = parts.headers.get(header::ORIGIN).cloned();
             let answered = self.own.clone().call(Request::from_parts(parts, Body::new(body))).await;
@@ -94,8 +103,16 @@ impl Service {
     }
 }
 
-async fn interface(method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
-    ui::answer(&method, &headers, uri.path())
+async fn interface(State(node): State<Arc<Node>>, method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    match admin::guard(&node, &method, &headers).await {
+        Ok(()) => ui::answer(&method, &headers, uri.path()),
+        Err(refused) => *refused,
+    }
+}
+
+/// Whether a path's first part is `first`.
+fn is_below(path: &str, first: &str) -> bool {
+    path.get(1..).and_then(|p| p.split('/').next()) == Some(first)
 }
 
 fn is_own(path: &str) -> bool {
