@@ -439,9 +439,6 @@ impl Config {
             if self.stream[..n].iter().any(|s| s.name == stream.name) {
                 fault("stream", format!("{} is configured twice; names are unique", stream.name));
             }
-            if crate::web::admin::is_reserved(&stream.name) {
-                fault("stream", format!("{}: /api and /ui are the server's own; take another name", stream.name));
-            }
             if stream.retention.is_some_and(|r| r.is_zero()) {
                 fault("stream", format!("{}: retention: more than 0s; leave it out to keep for ever", stream.name));
             }

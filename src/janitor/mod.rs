@@ -1,6 +1,6 @@
 //! The janitor: retention, in two steps.
 //!
-//! Comes in: streams with what to keep of them, and time. Goes out: marks, then, after a grace longer than any
+//! Comes in: streams with what to keep of them, by configuration and by the index, those that were deleted, and time. Goes out: marks, then, after a grace longer than any
 //! playlist or export lives, deleted objects, then deleted rows: in this order, so that a kill between two
 //! steps leaves a row whose object is gone already, never an object that nothing knows of.
 //! Never: deletes what is not marked; marks what is locked, or most of a stream at once unless that is meant.
@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 mod deleting;
 mod marking;
+mod removing;
 
 pub use marking::Refused;
 
@@ -130,6 +131,14 @@ pub async fn round(
     now: UtcUs,
 ) -> anyhow::Result<Vec<(StreamName, anyhow::Result<Round>)>> {
     let mut streams = rules.streams.clone();
+    for kept in index.settings().await? {
+        // A name in the configuration file is the file's.
+        if !streams.iter().any(|(known, _)| *known == kept.stream) {
+            let age = kept.setting.retention_us.map(|us| Duration::from_micros(u64::try_from(us).unwrap_or(0)));
+            streams.push((kept.stream, Keep { age, bytes: kept.setting.retention_bytes }));
+        }
+    }
+    let set: BTreeSet<StreamName> = streams.iter().map(|(name, _)| name.clone()).collect();
     // Of a stream that is configured no more, what was marked is still to be deleted.
     for name in index.streams().await? {
         if !streams.iter().any(|(known, _)| *known == name) {
@@ -144,6 +153,15 @@ pub async fn round(
     for (stream, keep) in &streams {
         let wanted = marking::Wanted { keep: *keep, max_bytes: rules.max_bytes, total_cutoff };
         rounds.push((stream.clone(), marking::mark(index, stream, &wanted, mode, now).await));
+    }
+    for removed in index.removed().await? {
+        let outcome = removing::mark(index, &removed, set.contains(&removed.stream), rules.grace, mode, now).await;
+        match (rounds.iter_mut().find(|(name, _)| *name == removed.stream), outcome) {
+            (Some((_, Ok(round))), Ok(marked)) => round.marked += marked,
+            (Some((_, round)), Err(error)) => *round = Err(error),
+            (_, Err(error)) => rounds.push((removed.stream, Err(error))),
+            (_, Ok(_)) => {}
+        }
     }
     let marked_before = crate::media::retention::deletion_cutoff(now, micros(rules.grace));
     if !mode.dry_run {

@@ -13,6 +13,7 @@ mod encoding;
 mod export;
 mod health;
 mod media;
+mod plain;
 mod playlist;
 pub mod preview;
 pub mod problem;
@@ -111,6 +112,7 @@ pub struct Node {
     jpegs: Option<preview::Jpegs>,
     muxed: stream_mode::MuxedParts,
     places: stream_mode::Places,
+    plain: plain::Plain,
     events: admin::Events,
     /// Sources that may be looked at at once.
     source_tests: tokio::sync::Semaphore,
@@ -199,6 +201,7 @@ pub fn service(
     let jpegs = options.jpeg.clone().map(preview::Jpegs::new);
     let rows = Rows::new(index.clone(), options.row_cache_bytes);
     let objects = Objects::new(store.clone(), options.media_cache_bytes);
+    let plain = plain::Plain::new(options.plain_hls.clone(), index.clone());
     let cors = cors::Cors::new(&options.cors_origins);
     let compressed = encoding::Compressed::new();
     let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
@@ -216,6 +219,7 @@ pub fn service(
         jpegs,
         muxed,
         places,
+        plain,
         events: admin::Events::default(),
         source_tests: tokio::sync::Semaphore::new(MOST_SOURCE_TESTS),
         stopping,

@@ -102,11 +102,11 @@ pub async fn answer(
         base_url: node.options.media_base_url.as_deref(),
         whole_objects: node.options.media_redirect,
     };
-    let plain = node.options.plain_hls.get(stream).copied().unwrap_or_default();
     if let Some(text) = rendered::media_playlist(request, target, &window, &view, place) {
         return Ok(answers::aged(answers::text(node, headers, text, CONTENT_TYPE, &window.cache).await, stale));
     }
     let plan = Plan::build(&window, view.segments())?;
+    let plain = node.plain.of(stream).await;
     let inits = node.rows.inits(stream, &hls::inits_needed(target, &plan, plain)?).await?;
     let sizes = match target.layout {
         Layout::IFrames => first_sample_bytes(node, stream, &plan, hls::i_frame_track(target, &plan)?).await?,

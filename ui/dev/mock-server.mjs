@@ -182,7 +182,8 @@ export function startMock({ port = 0, dist = null } = {}) {
     const etag = `"${stream.version}"`;
     if (req.method === "GET") return json(res, 200, publicStream(stream, now()), { etag });
     if (stream.origin === "file") return problem(res, 409, "This stream is set in the configuration file. Change it there.");
-    if (req.headers["if-match"] && req.headers["if-match"] !== etag) return problem(res, 412, "Somebody else changed this stream meanwhile.");
+    if (!req.headers["if-match"]) return problem(res, 428, "Say in If-Match which version is meant: the ETag of what was read, or *.");
+    if (req.headers["if-match"] !== "*" && req.headers["if-match"] !== etag) return problem(res, 412, "Somebody else changed this stream meanwhile.");
     if (req.method === "DELETE") {
       streams.delete(stream.name);
       tell("removed", { name: stream.name });

@@ -66,7 +66,7 @@ test("settings: a change by somebody else is not overwritten", async ({ page, ba
   await page.waitForTimeout(500);
   await page.getByLabel("Keep recordings for").fill("3d");
   await page.evaluate(async () => {
-    await fetch("/api/v1/streams/music", { method: "PUT", headers: { "content-type": "application/json" }, body: JSON.stringify({ name: "music", source: "udp://@239.9.9.9:1", retention_seconds: 3600, paused: true }) });
+    await fetch("/api/v1/streams/music", { method: "PUT", headers: { "content-type": "application/json", "if-match": "*" }, body: JSON.stringify({ name: "music", source: "udp://@239.9.9.9:1", retention_seconds: 3600, paused: true }) });
   });
   await page.getByRole("button", { name: "Save" }).click();
   await page.getByText("Somebody else changed this stream").waitFor();

@@ -29,14 +29,6 @@ pub use events::Events;
 pub use guard::guard;
 pub use types::{SourceReport, Track, Uncarried};
 
-/// First parts of the server's own addresses.
-const RESERVED: &[&str] = &["api", "ui", "healthz", "readyz", "metrics"];
-
-/// Whether a stream cannot be called so, because its addresses would be the server's own.
-pub fn is_reserved(name: &StreamName) -> bool {
-    name.as_str().split('/').next().is_some_and(|first| RESERVED.contains(&first))
-}
-
 /// Most bytes of a request's body.
 const BODY_BYTES: usize = 64 << 10;
 /// Longest time that a source is looked at.

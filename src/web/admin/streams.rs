@@ -78,13 +78,6 @@ fn etag(version: u64) -> String {
 #[utoipa::path(post, path = "/streams", request_body = StreamInput, responses((status = 201, body = Stream), (status = 409), (status = 422)))]
 pub async fn create(State(node): State<Arc<Node>>, Body_(input): Body_<StreamInput>) -> Answer<Response<Body>> {
     let name = StreamName::parse(&input.name).map_err(|e| Problem::saying(StatusCode::UNPROCESSABLE_ENTITY, &e))?;
-    if super::is_reserved(&name) {
-        let why = format!(
-            "A name cannot begin with “{}”: that is an address of the server's own.",
-            super::RESERVED.join("”, “")
-        );
-        return Err(unprocessable(why).into());
-    }
     let overview = Overview::read(&node).await?;
     if overview.is_of_file(&node, &name) {
         return Err(in_file().into());
