@@ -8,7 +8,7 @@ GARAGE_VERSION := 2.5.0
 TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+.PHONY: help run test ui-test ui-dev ui-browser bench-ui screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,8 +21,23 @@ run: deps ui/dist/index.html ## record and play a demo channel here: SQLite, a f
 build: deps ui/dist/index.html ## release binary with the web interface: target/release/evertape
 	cargo build --release
 
-test: test-deps tools ui/dist/index.html ## the whole suite, real services included; installs what it needs
+test: test-deps tools ui-test ## the whole suite, real services included; installs what it needs
 	cargo $(TEST) --all-targets
+
+ui-test: ui/dist/index.html ## unit tests of the web interface
+	cd ui && npm test
+
+ui-dev: ui/node_modules/.package-lock.json ## live reload of the web interface, in front of a server at 127.0.0.1:8080
+	cd ui && EVERTAPE_UI_SERVER=$${EVERTAPE_UI_SERVER:-http://127.0.0.1:8080} npm run dev
+
+ui-browser: test-deps ui/dist/index.html ## browser tests of the web interface, in front of a server made of arithmetic
+	cd ui && npm run e2e
+
+bench-ui: test-deps ui/dist/index.html ## frame times of the timeline with 30 days and 10,000 gaps
+	cd ui && npm run bench
+
+screenshots: test-deps ui/dist/index.html ## pictures of every screen: ui/target/screenshots
+	cd ui && node e2e/screenshots.mjs
 
 players: test-deps ## the suite of real players alone, with its table
 	cargo test --test players -- --nocapture

@@ -89,8 +89,8 @@ pub async fn storage(State(node): State<Arc<Node>>) -> Answer<axum::Json<Storage
     Ok(axum::Json(Storage { bytes, streams }))
 }
 
-/// Server-sent events: `status`, `streams` with those that have changed, `removed` with a name. The first ones say how
-/// things stand.
+/// Server-sent events: `status`, at once and then now and again, `streams` with those that have changed, `removed` with a
+/// name. Ask for the list once they have begun.
 #[utoipa::path(get, path = "/events", responses((status = 200, content_type = "text/event-stream", body = String), (status = 503)))]
 pub async fn events(
     State(node): State<Arc<Node>>,

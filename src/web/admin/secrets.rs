@@ -28,8 +28,8 @@ pub fn whole(source: &str, known: Option<&str>) -> String {
     let (Some(mut url), Some(known)) = (web_address(source), known.and_then(web_address)) else {
         return source.to_owned();
     };
-    // To another host a password is not sent.
-    if !source.contains(MASK) || url.host() != known.host() {
+    // To another server, or in the clear, a password is not sent.
+    if !source.contains(MASK) || url.origin() != known.origin() {
         return source.to_owned();
     }
     if url.password() == Some(MASK) {
@@ -78,6 +78,9 @@ mod tests {
     fn another_host_gets_no_secret() {
         let known = Some("https://u:p@h.example/?token=abc");
         assert_eq!(whole("https://u:***@evil.example/?token=***", known), "https://u:***@evil.example/?token=***");
+        for other in ["http://u:***@h.example/", "https://u:***@h.example:444/"] {
+            assert_eq!(whole(other, known), other);
+        }
         assert_eq!(whole("https://u:new@h.example/?token=***", known), "https://u:new@h.example/?token=abc");
         assert_eq!(whole("https://u:***@h.example/", None), "https://u:***@h.example/");
     }

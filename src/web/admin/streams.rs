@@ -170,13 +170,13 @@ fn setting_of(node: &Node, input: &StreamInput, known: Option<&StreamSetting>) -
     if input.retention_seconds.is_some_and(|s| !(LEAST_RETENTION_S..=LONGEST_RETENTION_S).contains(&s)) {
         return Err(unprocessable("Recordings are kept for a minute to a hundred years, or for ever."));
     }
-    if input.retention_bytes == Some(0) {
+    if input.retention_bytes == Some(Some(0)) {
         return Err(unprocessable("More than no bytes are to be kept; leave the limit out to keep any number."));
     }
     Ok(StreamSetting {
         source,
         retention_us: input.retention_seconds.map(|s| s * 1_000_000),
-        retention_bytes: input.retention_bytes.or_else(|| known.and_then(|k| k.retention_bytes)),
+        retention_bytes: input.retention_bytes.unwrap_or_else(|| known.and_then(|k| k.retention_bytes)),
         hls: input.hls.or_else(|| known.map(|k| k.hls)).unwrap_or_default(),
         standby: input.standby.or_else(|| known.map(|k| k.standby)).unwrap_or_default(),
         paused: input.paused,

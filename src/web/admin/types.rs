@@ -200,9 +200,10 @@ pub struct StreamInput {
     /// How long recordings are kept; for ever when null or left out.
     #[serde(default)]
     pub retention_seconds: Option<i64>,
-    /// Most bytes that are kept. Left out: as it was.
-    #[serde(default)]
-    pub retention_bytes: Option<u64>,
+    /// Most bytes that are kept; any number when null. Left out: as it was.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u64>)]
+    pub retention_bytes: Option<Option<u64>>,
     /// `auto`, `ts` or `fmp4`. Left out: as it was.
     #[serde(default)]
     #[schema(value_type = Option<String>)]
@@ -213,6 +214,11 @@ pub struct StreamInput {
     /// Nothing is recorded for now.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// Tells what is null from what is left out.
+fn given<'de, T: Deserialize<'de>, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(from).map(Some)
 }
 
 /// A source to look at.
