@@ -27,6 +27,7 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 /// stand, or a password of digits would be a number.
 const NOT_TEXTS: &[&str] = &[
     "http.cors_origins",
+    "admin.enabled",
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
     "recorder.uploads",
@@ -45,6 +46,8 @@ const NOT_TEXTS: &[&str] = &[
 pub struct Config {
     /// `[http]`
     pub http: Http,
+    /// `[admin]`
+    pub admin: AdminSettings,
     /// `[index]`
     pub index: IndexSettings,
     /// `[store]`
@@ -69,6 +72,19 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Origins (`https://host`) of web pages that may send credentials; all others may read without.
     pub cors_origins: Vec<String>,
+}
+
+/// `[admin]`: the web interface and its API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminSettings {
+    /// Whether there are any.
+    pub enabled: bool,
+    /// Who is asked for.
+    pub user: String,
+    /// The password, asked for with HTTP Basic. Without it only this machine is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Secret>,
 }
 
 /// `[index]`: the time index.
@@ -217,6 +233,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: Vec::new() },
+            admin: AdminSettings { enabled: true, user: "admin".into(), password: None },
             index: IndexSettings { url: Secret("sqlite:data/index.db".into()) },
             store: StoreSettings { url: "file:data/objects".into(), s3: S3Settings::default() },
             recorder: RecorderSettings {
@@ -355,6 +372,12 @@ impl Config {
                 "a folder has no addresses that players could be sent to; leave it out, or keep objects in s3://"
                     .into(),
             );
+        }
+        if self.admin.user.is_empty() || self.admin.user.contains(':') {
+            fault("admin.user", "a name without a colon; admin is usual".into());
+        }
+        if self.admin.password.as_ref().is_some_and(|p| p.expose().is_empty()) {
+            fault("admin.password", "at least one character; leave it out where only this machine is answered".into());
         }
         if !(1..=30).contains(&self.recorder.segment_seconds) {
             fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
@@ -615,6 +638,10 @@ mod tests {
                 "configured twice",
             ),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
+            ("[admin]\nuser = \"a:b\"", "admin.user: a name without a colon"),
+            ("[admin]\npassword = \"\"", "admin.password: at least one character"),
+            ("[admin]\npasswort = \"hush\"", "did you mean `password`?"),
+            ("[[stream]]\nname = \"api/x\"\nsource = \"demo:\"", "an address of the server itself"),
             ("[http\n", "not valid TOML: line 1"),
             ("[janitor]\nmax_bytes = \"lots\"", "janitor.max_bytes: write a size such as \"500GB\""),
             ("[janitor]\nmax_bytes = 0", "janitor.max_bytes: write a size"),

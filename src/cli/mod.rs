@@ -6,6 +6,7 @@ mod logging;
 mod observability;
 mod progress;
 mod roles;
+mod sources;
 mod upkeep;
 
 use clap::{Args, Parser, Subcommand};

@@ -10,6 +10,8 @@ use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream, Tuning};
 use evertape::store::{self, ObjectStore};
+use evertape::web::admin::guard::Access;
+use evertape::web::admin::{AdminOptions, FileStream};
 use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
 use std::net::{IpAddr, SocketAddr};
@@ -135,14 +137,39 @@ pub async fn check(config: &Config) -> Vec<String> {
     faults
 }
 
+fn admin_options(config: &Config, address: SocketAddr, roles: &[&'static str]) -> anyhow::Result<Option<AdminOptions>> {
+    if !config.admin.enabled {
+        return Ok(None);
+    }
+    let password = config.admin.password.as_ref().map(evertape::config::Secret::expose);
+    let file_streams = config.stream.iter().map(|s| {
+        Ok(FileStream {
+            name: s.name.clone(),
+            shown_source: SourceSpec::parse(s.source.expose())?.to_string(),
+            retention_us: s.retention.map(|r| i64::try_from(r.as_micros()).unwrap_or(i64::MAX)),
+        })
+    });
+    Ok(Some(AdminOptions {
+        access: Access::new(&config.admin.user, password, address),
+        file_streams: file_streams.collect::<anyhow::Result<_>>()?,
+        roles: roles.to_vec(),
+        sources: Arc::new(super::sources::RecorderSources),
+    }))
+}
+
 async fn serve(
     config: &Config,
     listener: TcpListener,
     backends: &Backends,
+    roles: &[&'static str],
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "playback is ready");
+    let admin = admin_options(config, address, roles)?;
+    if admin.as_ref().is_some_and(|a| a.access.is_closed()) {
+        tracing::warn!("/ui/ and /api answer 403: {}", web::admin::guard::NO_PASSWORD);
+    }
     let options = PlaybackOptions {
         max_window: config.playback.max_window,
         media_base_url: config.playback.media_base_url.clone(),
@@ -155,6 +182,7 @@ async fn serve(
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,
+        admin,
     };
     web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;
     Ok(())
@@ -187,7 +215,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         janitor_rules(&config),
         cancel.clone(),
     ));
-    let served = serve(&config, listener, &backends, cancel.clone()).await;
+    let served = serve(&config, listener, &backends, &["record", "play", "janitor"], cancel.clone()).await;
     cancel.cancel();
     recording.await?.context("recording has ended; see [recorder]")?;
     sweeping.await?;
@@ -264,7 +292,7 @@ pub async fn play(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
     let listener = listen(&config).await?;
     let backends = connect(&config).await?;
-    serve(&config, listener, &backends, cancel).await
+    serve(&config, listener, &backends, &["play"], cancel).await
 }
 
 /// `evertape migrate`

@@ -3,6 +3,7 @@
 //! Comes in: requests from anyone. Goes out: playlists, media, exports, JSON, problems. Stateless: any node
 //! answers any request from index and store alone. Never: holds more of a body than the pieces in flight.
 
+pub mod admin;
 mod answers;
 pub mod body;
 mod cache;
@@ -68,6 +69,8 @@ pub struct PlaybackOptions {
     pub cors_origins: Vec<String>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// The admin API and the web interface; not at all when `None`.
+    pub admin: Option<admin::AdminOptions>,
 }
 
 impl PlaybackOptions {
@@ -85,6 +88,7 @@ impl PlaybackOptions {
             media_cache_bytes: 256 << 20,
             cors_origins: Vec::new(),
             metrics,
+            admin: None,
         }
     }
 }
@@ -104,6 +108,8 @@ pub struct Node {
     jpegs: Option<preview::Jpegs>,
     muxed: stream_mode::MuxedParts,
     places: stream_mode::Places,
+    /// Who listens to what changes.
+    events: admin::Events,
     /// This process is being stopped: what has no end ends.
     stopping: CancellationToken,
 }
@@ -193,6 +199,7 @@ pub fn service(
     let compressed = encoding::Compressed::new();
     let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
     let places = stream_mode::Places::new(options.max_streams);
+    let events = admin::Events::new();
     Service::new(Arc::new(Node {
         store,
         index,
@@ -206,6 +213,7 @@ pub fn service(
         jpegs,
         muxed,
         places,
+        events,
         stopping,
     }))
 }

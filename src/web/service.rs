@@ -4,6 +4,7 @@
 //! through a router; playback, asked for a thousand times as often, does not.
 
 use super::Node;
+use super::admin::{self, guard};
 use super::answers;
 use super::health;
 use super::problem::Problem;
@@ -12,7 +13,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::routing::{any, get};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -22,7 +23,9 @@ use tower_service::Service as _;
 /// An answer must have begun by then.
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// First parts of the server's own addresses: no stream is called so.
-const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui"];
+const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui", "api"];
+/// Of these, what only an operator may see, and no other origin's page.
+const OPERATORS: &[&str] = &["ui", "api"];
 
 /// What answers the requests of one node. Cheap to clone.
 #[derive(Clone)]
@@ -43,7 +46,8 @@ impl Service {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
-            .method_not_allowed_fallback(async || answers::refused_method().into_response())
+            .merge(admin::router())
+            .method_not_allowed_fallback(admin::not_allowed)
             .fallback(async || answers::nothing_here().into_response())
             .with_state(node.clone());
         Self { node, own, counters: Arc::default() }
@@ -56,7 +60,10 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        if is_own(parts.uri.path()) && parts.method != Method::OPTIONS {
+        if OPERATORS.contains(&first_part(parts.uri.path())) {
+            return self.operate(Request::from_parts(parts, Body::new(body))).await;
+        }
+        if OWN.contains(&first_part(parts.uri.path())) && parts.method != Method::OPTIONS {
             let origin = parts.headers.get(header::ORIGIN).cloned();
             let answered = self.own.clone().call(Request::from_parts(parts, Body::new(body))).await;
             let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
@@ -70,6 +77,31 @@ impl Service {
             _ => self.play(&parts).await,
         };
         self.node.cors.allow(parts.headers.get(header::ORIGIN), response.headers_mut());
+        response
+    }
+
+    /// The admin API and the interface: no answer is for another origin.
+    async fn operate(&self, request: Request<Body>) -> Response<Body> {
+        let is_api = first_part(request.uri().path()) == "api";
+        let access = self.node.options.admin.as_ref().map(|a| &a.access);
+        let refused = guard::guard(access, request.method(), request.uri(), request.headers());
+        let mut response = match refused {
+            Some(refused) => refused,
+            None => {
+                let answered = tokio::time::timeout(BEGIN_WITHIN, self.own.clone().call(request)).await;
+                match answered {
+                    Ok(Ok(response)) => response,
+                    Ok(Err(never)) => match never {},
+                    Err(_) => Problem::unavailable("The answer took too long. Try again in a moment.").into_response(),
+                }
+            }
+        };
+        if is_api {
+            let headers = response.headers_mut();
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+            self.counters.count("admin", response.status());
+        }
         response
     }
 
@@ -98,9 +130,8 @@ async fn interface(method: Method, headers: HeaderMap, uri: Uri) -> Response<Bod
     ui::answer(&method, &headers, uri.path())
 }
 
-fn is_own(path: &str) -> bool {
-    let first = path.get(1..).and_then(|p| p.split('/').next()).unwrap_or_default();
-    OWN.contains(&first)
+fn first_part(path: &str) -> &str {
+    path.get(1..).and_then(|p| p.split('/').next()).unwrap_or_default()
 }
 
 /// `evertape_http_requests_total`, without looking a counter up by its labels for each request.

@@ -43,6 +43,25 @@ impl From<TsExportError> for Problem {
     }
 }
 
+/// The plan of a file, its window cut to what is recorded, and whether nothing more can come into it.
+pub async fn plan_of(
+    node: &Arc<Node>,
+    stream: &StreamName,
+    from: UtcUs,
+    duration_us: i64,
+    tracks: Option<&TrackChoice>,
+) -> Result<(Arc<TsExportPlan>, UtcRange, bool), Problem> {
+    let (known, range, settled) = window_of(node, stream, from, duration_us).await?;
+    let make = make_plan(node, stream, known, range, tracks);
+    let plan = if settled {
+        let name = cache_name(stream, range, tracks);
+        node.ts_exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
+    } else {
+        make.await?
+    };
+    Ok((plan, range, settled))
+}
+
 /// The file, or the asked-for part of it.
 pub async fn answer(
     node: &Arc<Node>,
@@ -53,14 +72,7 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
-    let (known, range, settled) = window_of(node, stream, from, duration_us).await?;
-    let make = make_plan(node, stream, known, range, tracks);
-    let plan = if settled {
-        let name = cache_name(stream, range, tracks);
-        node.ts_exports.try_get_with(name, make).await.map_err(|problem| Problem::clone(&problem))?
-    } else {
-        make.await?
-    };
+    let (plan, _, settled) = plan_of(node, stream, from, duration_us, tracks).await?;
     let head = Head {
         total_bytes: plan.total_bytes(),
         etag: plan.etag(),
