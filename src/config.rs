@@ -46,14 +46,14 @@ const NOT_TEXTS: &[&str] = &[
 pub struct Config {
     /// `[http]`
     pub http: Http,
-    /// `[admin]`
-    pub admin: AdminSettings,
     /// `[index]`
     pub index: IndexSettings,
     /// `[store]`
     pub store: StoreSettings,
     /// `[recorder]`
     pub recorder: RecorderSettings,
+    /// `[admin]`
+    pub admin: AdminSettings,
     /// `[playback]`
     pub playback: PlaybackSettings,
     /// `[preview]`
@@ -78,11 +78,11 @@ pub struct Http {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdminSettings {
-    /// Whether there are any.
+    /// Whether there is one.
     pub enabled: bool,
-    /// Who is asked for.
+    /// Name to sign in with.
     pub user: String,
-    /// The password, asked for with HTTP Basic. Without it only this machine is answered.
+    /// Password to sign in with (HTTP Basic). Without one the interface answers on this machine only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
 }
@@ -366,18 +366,18 @@ impl Config {
                 );
             }
         }
+        if self.admin.user.is_empty() || self.admin.user.contains(':') {
+            fault("admin.user", "a name without a colon; admin is usual".into());
+        }
+        if self.admin.password.as_ref().is_some_and(|p| p.expose().is_empty()) {
+            fault("admin.password", "leave it out for none; an empty one protects nothing".into());
+        }
         if self.playback.media_redirect.is_some() && self.store.url.starts_with("file:") {
             fault(
                 "playback.media_redirect",
                 "a folder has no addresses that players could be sent to; leave it out, or keep objects in s3://"
                     .into(),
             );
-        }
-        if self.admin.user.is_empty() || self.admin.user.contains(':') {
-            fault("admin.user", "a name without a colon; admin is usual".into());
-        }
-        if self.admin.password.as_ref().is_some_and(|p| p.expose().is_empty()) {
-            fault("admin.password", "at least one character; leave it out where only this machine is answered".into());
         }
         if !(1..=30).contains(&self.recorder.segment_seconds) {
             fault("recorder.segment_seconds", "1 to 30; 6 suits most players".into());
@@ -438,6 +438,9 @@ impl Config {
         for (n, stream) in self.stream.iter().enumerate() {
             if self.stream[..n].iter().any(|s| s.name == stream.name) {
                 fault("stream", format!("{} is configured twice; names are unique", stream.name));
+            }
+            if crate::web::admin::is_reserved(&stream.name) {
+                fault("stream", format!("{}: /api and /ui are the server's own; take another name", stream.name));
             }
             if stream.retention.is_some_and(|r| r.is_zero()) {
                 fault("stream", format!("{}: retention: more than 0s; leave it out to keep for ever", stream.name));
@@ -638,10 +641,6 @@ mod tests {
                 "configured twice",
             ),
             ("[[stream]]\nname = \"x\"\nsource = \"demo:\"\nhls = \"mpegts\"", "`auto`, `ts`, `fmp4`"),
-            ("[admin]\nuser = \"a:b\"", "admin.user: a name without a colon"),
-            ("[admin]\npassword = \"\"", "admin.password: at least one character"),
-            ("[admin]\npasswort = \"hush\"", "did you mean `password`?"),
-            ("[[stream]]\nname = \"api/x\"\nsource = \"demo:\"", "an address of the server itself"),
             ("[http\n", "not valid TOML: line 1"),
             ("[janitor]\nmax_bytes = \"lots\"", "janitor.max_bytes: write a size such as \"500GB\""),
             ("[janitor]\nmax_bytes = 0", "janitor.max_bytes: write a size"),

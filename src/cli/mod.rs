@@ -6,7 +6,7 @@ mod logging;
 mod observability;
 mod progress;
 mod roles;
-mod sources;
+mod source_test;
 mod upkeep;
 
 use clap::{Args, Parser, Subcommand};

@@ -2,7 +2,7 @@
 
 use super::progress;
 use anyhow::Context;
-use evertape::config::Config;
+use evertape::config::{Config, StreamSettings};
 use evertape::index::{self, Index};
 use evertape::janitor;
 use evertape::recorder::source::spec::SourceSpec;
@@ -10,7 +10,6 @@ use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream, Tuning};
 use evertape::store::{self, ObjectStore};
-use evertape::web::admin::guard::Access;
 use evertape::web::admin::{AdminOptions, FileStream};
 use evertape::web::preview::JpegOptions;
 use evertape::web::{self, PlaybackOptions};
@@ -137,38 +136,37 @@ pub async fn check(config: &Config) -> Vec<String> {
     faults
 }
 
-fn admin_options(config: &Config, address: SocketAddr, roles: &[&'static str]) -> anyhow::Result<Option<AdminOptions>> {
-    if !config.admin.enabled {
-        return Ok(None);
+fn admin_options(config: &Config, loopback: bool, roles: Vec<&'static str>) -> AdminOptions {
+    let shown = |s: &StreamSettings| FileStream {
+        name: s.name.clone(),
+        // What cannot be read is not shown: it may hold a password.
+        source: SourceSpec::parse(s.source.expose()).map(|spec| spec.to_string()).unwrap_or_default(),
+        retention_us: s.retention.map(|r| i64::try_from(r.as_micros()).unwrap_or(i64::MAX)),
+    };
+    AdminOptions {
+        user: config.admin.user.clone(),
+        password: config.admin.password.as_ref().map(|p| p.expose().to_owned()),
+        loopback,
+        streams: config.stream.iter().map(shown).collect(),
+        roles,
+        tester: Arc::new(super::source_test::Tester),
     }
-    let password = config.admin.password.as_ref().map(evertape::config::Secret::expose);
-    let file_streams = config.stream.iter().map(|s| {
-        Ok(FileStream {
-            name: s.name.clone(),
-            shown_source: SourceSpec::parse(s.source.expose())?.to_string(),
-            retention_us: s.retention.map(|r| i64::try_from(r.as_micros()).unwrap_or(i64::MAX)),
-        })
-    });
-    Ok(Some(AdminOptions {
-        access: Access::new(&config.admin.user, password, address),
-        file_streams: file_streams.collect::<anyhow::Result<_>>()?,
-        roles: roles.to_vec(),
-        sources: Arc::new(super::sources::RecorderSources),
-    }))
 }
 
 async fn serve(
     config: &Config,
     listener: TcpListener,
     backends: &Backends,
-    roles: &[&'static str],
+    roles: Vec<&'static str>,
     cancel: CancellationToken,
 ) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     tracing::info!(%address, "playback is ready");
-    let admin = admin_options(config, address, roles)?;
-    if admin.as_ref().is_some_and(|a| a.access.is_closed()) {
-        tracing::warn!("/ui/ and /api answer 403: {}", web::admin::guard::NO_PASSWORD);
+    let loopback = address.ip().is_loopback();
+    if config.admin.enabled && config.admin.password.is_none() && !loopback {
+        tracing::warn!(
+            "the web interface refuses everybody: {address} is open to other machines, and admin.password is not set"
+        );
     }
     let options = PlaybackOptions {
         max_window: config.playback.max_window,
@@ -182,7 +180,7 @@ async fn serve(
         row_cache_bytes: config.playback.row_cache_mib << 20,
         media_cache_bytes: config.playback.media_cache_mib << 20,
         metrics: super::observability::prometheus()?,
-        admin,
+        admin: config.admin.enabled.then(|| admin_options(config, loopback, roles)),
     };
     web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;
     Ok(())
@@ -215,7 +213,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         janitor_rules(&config),
         cancel.clone(),
     ));
-    let served = serve(&config, listener, &backends, &["record", "play", "janitor"], cancel.clone()).await;
+    let served = serve(&config, listener, &backends, vec!["record", "play", "janitor"], cancel.clone()).await;
     cancel.cancel();
     recording.await?.context("recording has ended; see [recorder]")?;
     sweeping.await?;
@@ -227,7 +225,11 @@ fn announce(config: &Config, mut address: SocketAddr) {
         address.set_ip(IpAddr::from([127, 0, 0, 1]));
     }
     let base = format!("http://{address}");
-    println!("Evertape is running. Open in a player:");
+    println!("Evertape is running.");
+    if config.admin.enabled {
+        println!("  web interface  {base}/ui/");
+    }
+    println!("Open in a player:");
     for stream in &config.stream {
         println!("  live      {base}/{}/index.m3u8", stream.name);
         println!("  rewind    {base}/{}/rewind-3600.m3u8", stream.name);
@@ -292,7 +294,7 @@ pub async fn play(config: Config) -> anyhow::Result<()> {
     let cancel = stop_on_signals()?;
     let listener = listen(&config).await?;
     let backends = connect(&config).await?;
-    serve(&config, listener, &backends, &["play"], cancel).await
+    serve(&config, listener, &backends, vec!["play"], cancel).await
 }
 
 /// `evertape migrate`

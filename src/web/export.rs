@@ -52,8 +52,31 @@ impl From<ExportError> for Problem {
     }
 }
 
-/// The plan of a file, its window cut to what is recorded, and whether nothing more can come into it.
-pub async fn plan_of(
+/// The file, or the asked-for part of it.
+pub async fn answer(
+    node: &Arc<Node>,
+    method: &Method,
+    headers: &HeaderMap,
+    stream: &StreamName,
+    from: UtcUs,
+    duration_us: i64,
+    tracks: Option<&TrackChoice>,
+) -> Result<Response<Body>, Problem> {
+    let (plan, _, settled) = plan(node, stream, from, duration_us, tracks).await?;
+    let head = Head {
+        total_bytes: plan.total_bytes(),
+        etag: plan.etag(),
+        file_name: plan.file_name(),
+        gaps: plan.gaps(),
+        content_type: "video/mp4",
+        settled,
+    };
+    let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
+    Ok(respond(method, headers, &head, body))
+}
+
+/// The plan of a file, its window, and whether nothing more can come into it.
+pub async fn plan(
     node: &Arc<Node>,
     stream: &StreamName,
     from: UtcUs,
@@ -69,29 +92,6 @@ pub async fn plan_of(
         make.await?
     };
     Ok((plan, range, settled))
-}
-
-/// The file, or the asked-for part of it.
-pub async fn answer(
-    node: &Arc<Node>,
-    method: &Method,
-    headers: &HeaderMap,
-    stream: &StreamName,
-    from: UtcUs,
-    duration_us: i64,
-    tracks: Option<&TrackChoice>,
-) -> Result<Response<Body>, Problem> {
-    let (plan, _, settled) = plan_of(node, stream, from, duration_us, tracks).await?;
-    let head = Head {
-        total_bytes: plan.total_bytes(),
-        etag: plan.etag(),
-        file_name: plan.file_name(),
-        gaps: plan.gaps(),
-        content_type: "video/mp4",
-        settled,
-    };
-    let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
-    Ok(respond(method, headers, &head, body))
 }
 
 /// What of the stream is recorded, the window of a file, and whether nothing more can come into it.

@@ -44,6 +44,9 @@ use tokio_util::sync::CancellationToken;
 /// Exports prepared lately, so that a player's many range requests prepare one once.
 const EXPORT_CACHE_BYTES: u64 = 64 << 20;
 
+/// Sources that an operator looks at, at once.
+const MOST_SOURCE_TESTS: usize = 2;
+
 /// What an operator may set.
 #[derive(Clone)]
 pub struct PlaybackOptions {
@@ -69,7 +72,7 @@ pub struct PlaybackOptions {
     pub cors_origins: Vec<String>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
-    /// The admin API and the web interface; not at all when `None`.
+    /// The admin API and the web interface; neither when `None`.
     pub admin: Option<admin::AdminOptions>,
 }
 
@@ -108,8 +111,9 @@ pub struct Node {
     jpegs: Option<preview::Jpegs>,
     muxed: stream_mode::MuxedParts,
     places: stream_mode::Places,
-    /// Who listens to what changes.
     events: admin::Events,
+    /// Sources that may be looked at at once.
+    source_tests: tokio::sync::Semaphore,
     /// This process is being stopped: what has no end ends.
     stopping: CancellationToken,
 }
@@ -199,7 +203,6 @@ pub fn service(
     let compressed = encoding::Compressed::new();
     let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
     let places = stream_mode::Places::new(options.max_streams);
-    let events = admin::Events::new();
     Service::new(Arc::new(Node {
         store,
         index,
@@ -213,7 +216,8 @@ pub fn service(
         jpegs,
         muxed,
         places,
-        events,
+        events: admin::Events::default(),
+        source_tests: tokio::sync::Semaphore::new(MOST_SOURCE_TESTS),
         stopping,
     }))
 }

@@ -4,16 +4,17 @@
 //! through a router; playback, asked for a thousand times as often, does not.
 
 use super::Node;
-use super::admin::{self, guard};
+use super::admin;
 use super::answers;
 use super::health;
 use super::problem::Problem;
 use super::ui;
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
 use axum::routing::{any, get};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,14 +25,13 @@ use tower_service::Service as _;
 const BEGIN_WITHIN: Duration = Duration::from_secs(30);
 /// First parts of the server's own addresses: no stream is called so.
 const OWN: &[&str] = &["", "healthz", "readyz", "metrics", "ui", "api"];
-/// Of these, what only an operator may see, and no other origin's page.
-const OPERATORS: &[&str] = &["ui", "api"];
 
 /// What answers the requests of one node. Cheap to clone.
 #[derive(Clone)]
 pub struct Service {
     node: Arc<Node>,
     own: Router,
+    api: Router,
     counters: Arc<Counters>,
 }
 
@@ -46,11 +46,11 @@ impl Service {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(health::metrics))
-            .merge(admin::router())
-            .method_not_allowed_fallback(admin::not_allowed)
+            .method_not_allowed_fallback(async || answers::refused_method().into_response())
             .fallback(async || answers::nothing_here().into_response())
             .with_state(node.clone());
-        Self { node, own, counters: Arc::default() }
+        let api = admin::router(node.clone());
+        Self { node, own, api, counters: Arc::default() }
     }
 
     /// The answer to one request.
@@ -60,10 +60,12 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
-        if OPERATORS.contains(&first_part(parts.uri.path())) {
-            return self.operate(Request::from_parts(parts, Body::new(body))).await;
+        if is_below(parts.uri.path(), "api") {
+            // No page of another origin has business here: no CORS.
+            let answered = self.api.clone().call(Request::from_parts(parts, Body::new(body))).await;
+            return answered.unwrap_or_else(|never: Infallible| match never {});
         }
-        if OWN.contains(&first_part(parts.uri.path())) && parts.method != Method::OPTIONS {
+        if is_own(parts.uri.path()) && parts.method != Method::OPTIONS {
             let origin = parts.headers.get(header::ORIGIN).cloned();
             let answered = self.own.clone().call(Request::from_parts(parts, Body::new(body))).await;
             let mut response = answered.unwrap_or_else(|never: Infallible| match never {});
@@ -77,31 +79,6 @@ impl Service {
             _ => self.play(&parts).await,
         };
         self.node.cors.allow(parts.headers.get(header::ORIGIN), response.headers_mut());
-        response
-    }
-
-    /// The admin API and the interface: no answer is for another origin.
-    async fn operate(&self, request: Request<Body>) -> Response<Body> {
-        let is_api = first_part(request.uri().path()) == "api";
-        let access = self.node.options.admin.as_ref().map(|a| &a.access);
-        let refused = guard::guard(access, request.method(), request.uri(), request.headers());
-        let mut response = match refused {
-            Some(refused) => refused,
-            None => {
-                let answered = tokio::time::timeout(BEGIN_WITHIN, self.own.clone().call(request)).await;
-                match answered {
-                    Ok(Ok(response)) => response,
-                    Ok(Err(never)) => match never {},
-                    Err(_) => Problem::unavailable("The answer took too long. Try again in a moment.").into_response(),
-                }
-            }
-        };
-        if is_api {
-            let headers = response.headers_mut();
-            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-            headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-            self.counters.count("admin", response.status());
-        }
         response
     }
 
@@ -126,12 +103,21 @@ impl Service {
     }
 }
 
-async fn interface(method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
-    ui::answer(&method, &headers, uri.path())
+async fn interface(State(node): State<Arc<Node>>, method: Method, headers: HeaderMap, uri: Uri) -> Response<Body> {
+    match admin::guard(&node, &method, &headers).await {
+        Ok(()) => ui::answer(&method, &headers, uri.path()),
+        Err(refused) => *refused,
+    }
 }
 
-fn first_part(path: &str) -> &str {
-    path.get(1..).and_then(|p| p.split('/').next()).unwrap_or_default()
+/// Whether a path's first part is `first`.
+fn is_below(path: &str, first: &str) -> bool {
+    path.get(1..).and_then(|p| p.split('/').next()) == Some(first)
+}
+
+fn is_own(path: &str) -> bool {
+    let first = path.get(1..).and_then(|p| p.split('/').next()).unwrap_or_default();
+    OWN.contains(&first)
 }
 
 /// `evertape_http_requests_total`, without looking a counter up by its labels for each request.

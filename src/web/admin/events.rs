@@ -1,172 +1,175 @@
-//! Server-sent events: what has changed of streams and state.
+//! What changes, told to every open page as it happens (server-sent events), and the state of the whole.
 //!
-//! One task looks for all listeners of a node, and only while there are some. A listener first gets the state and all
-//! streams, then what changes. One that cannot keep up is let go: it comes again, and gets all anew.
+//! Comes in: the index, looked at every two seconds while anybody listens: once for all listeners of a node. Goes out:
+//! `status`, `streams` (those that have changed), `removed`. Never: keeps what a slow listener has not taken; it is
+//! disconnected, comes again and asks for all.
 
-use super::snapshot::Outline;
-use super::status::now_of;
-use super::types::{ProblemDocument, Stream};
-use crate::media::StreamName;
-use crate::web::Node;
-use crate::web::problem::Problem;
-use axum::body::Body;
+use super::super::problem::Problem;
+use super::super::{Node, answers};
+use super::Answer;
+use super::types::{Health, Status, Storage, Stream, StreamBytes};
+use super::view::Overview;
 use axum::extract::State;
-use bytes::Bytes;
-use futures::{StreamExt, stream};
-use http::{HeaderValue, Response, header};
-use serde::Serialize;
+use axum::response::sse::{Event, KeepAlive, Sse};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, broadcast};
-use tokio::time::Instant;
 
-/// Listeners at once.
-const MOST_LISTENERS: usize = 256;
-/// Events that a listener may be behind.
-const MOST_BEHIND: usize = 64;
 /// Between looks.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// Between events that tell the server's state and clock.
-const STATUS_EVERY: Duration = Duration::from_secs(10);
-/// Between comments that show to everybody on the way that the connection lives.
-const BEAT_EVERY: Duration = Duration::from_secs(15);
+/// Looks between two `status` events.
+const STATUS_EVERY: u32 = 5;
+/// Open pages at once.
+const MOST_LISTENERS: usize = 256;
+/// Events that a listener may be behind.
+const BEHIND: usize = 64;
 
-/// Who listens at a node.
+/// Name and data of an event.
+type Told = (&'static str, Arc<str>);
+
+/// The listeners of a node.
 pub struct Events {
-    sender: broadcast::Sender<Bytes>,
+    told: broadcast::Sender<Told>,
     places: Arc<Semaphore>,
-    look: Notify,
-    /// All streams as they were last told; `None` while nobody looks.
-    last: Mutex<Option<Streams>>,
-}
-
-type Streams = BTreeMap<String, Stream>;
-
-impl Events {
-    /// Nobody yet.
-    pub fn new() -> Self {
-        let (sender, _) = broadcast::channel(MOST_BEHIND);
-        Self { sender, places: Arc::new(Semaphore::new(MOST_LISTENERS)), look: Notify::new(), last: Mutex::default() }
-    }
-
-    /// Something has just been changed.
-    pub fn look_now(&self) {
-        self.look.notify_one();
-    }
-
-    fn last(&self) -> std::sync::MutexGuard<'_, Option<Streams>> {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    looking: AtomicBool,
+    now: Notify,
 }
 
 impl Default for Events {
     fn default() -> Self {
-        Self::new()
+        let places = Arc::new(Semaphore::new(MOST_LISTENERS));
+        Self { told: broadcast::channel(BEHIND).0, places, looking: AtomicBool::new(false), now: Notify::new() }
     }
 }
 
-fn event(name: &str, data: &impl Serialize) -> Bytes {
-    let data = serde_json::to_string(data).unwrap_or_default();
-    format!("event: {name}\ndata: {data}\n\n").into()
+impl Events {
+    /// Something was changed here: it is not waited until the next look.
+    pub fn look_now(&self) {
+        self.now.notify_one();
+    }
 }
 
-fn of_streams<'a>(streams: impl Iterator<Item = &'a Stream>) -> Bytes {
-    let streams: Vec<&Stream> = streams.collect();
-    event("streams", &serde_json::json!({ "streams": streams }))
+/// The state of this process, the index and the store.
+#[utoipa::path(get, path = "/status", responses((status = 200, body = Status)))]
+pub async fn status(State(node): State<Arc<Node>>) -> axum::Json<Status> {
+    axum::Json(status_of(&node).await)
 }
 
-/// Events: `status` (how this node is), `streams` (`{"streams": [...]}`: new or changed ones), `removed`
-/// (`{"name": ...}`).
-#[utoipa::path(get, path = "/api/v1/events", responses(
-    (status = 200, content_type = "text/event-stream", body = String), (status = 503, body = ProblemDocument)))]
-pub async fn listen(State(node): State<Arc<Node>>) -> Result<Response<Body>, Problem> {
-    let busy = |_| Problem::unavailable("Too many listen already. Try again in a moment.");
-    let place = node.events.places.clone().try_acquire_owned().map_err(busy)?;
-    let status = now_of(&node).await?;
-    // Subscribed while nobody tells: between what is known and what comes nothing is lost.
-    let (receiver, known) = {
-        let mut last = node.events.last();
-        let receiver = node.events.sender.subscribe();
-        match last.as_ref() {
-            Some(known) => (receiver, of_streams(known.values())),
-            None => {
-                *last = Some(Streams::new());
-                tokio::spawn(look(node.clone()));
-                (receiver, Bytes::new())
-            }
-        }
+async fn status_of(node: &Node) -> Status {
+    let (index, store) = tokio::join!(node.index.ping(), node.store.ping());
+    let health = |name: &str, fault: Option<String>| Health {
+        ok: fault.is_none(),
+        message: fault.map_or_else(
+            || format!("The {name} answers."),
+            |fault| {
+                tracing::warn!(fault, "not ready: {name}");
+                format!("The {name} cannot be reached, or is not set up; the server's log says more.")
+            },
+        ),
     };
-    let first = [Bytes::from_static(b"retry: 2000\n\n"), event("status", &status), known];
+    Status {
+        version: env!("CARGO_PKG_VERSION"),
+        now_ms: answers::now().millis(),
+        index: health("index", index.err().map(|e| e.to_string())),
+        store: health("object store", store.err().map(|e| e.to_string())),
+        roles: node.options.admin.as_ref().map(|a| a.roles.clone()).unwrap_or_default(),
+    }
+}
+
+/// Bytes that are stored, by stream.
+#[utoipa::path(get, path = "/storage", responses((status = 200, body = Storage)))]
+pub async fn storage(State(node): State<Arc<Node>>) -> Answer<axum::Json<Storage>> {
+    let all = node.index.all_stored_bytes().await?;
+    let bytes = all.iter().map(|(_, bytes)| bytes).sum();
+    let streams = all.into_iter().map(|(name, bytes)| StreamBytes { name: name.to_string(), bytes }).collect();
+    Ok(axum::Json(Storage { bytes, streams }))
+}
+
+/// Server-sent events: `status`, `streams` with those that have changed, `removed` with a name. The first ones say how
+/// things stand.
+#[utoipa::path(get, path = "/events", responses((status = 200, content_type = "text/event-stream", body = String), (status = 503)))]
+pub async fn events(
+    State(node): State<Arc<Node>>,
+) -> Answer<Sse<impl futures::Stream<Item = Result<Event, Infallible>>>> {
+    let Ok(place) = node.events.places.clone().try_acquire_owned() else {
+        return Err(Problem::unavailable("Too many pages are open. Try again in a moment.").into());
+    };
+    let told = node.events.told.subscribe();
+    if !node.events.looking.swap(true, Ordering::AcqRel) {
+        tokio::spawn(look(Arc::downgrade(&node)));
+    }
+    let status = serde_json::to_string(&status_of(&node).await).unwrap_or_default();
+    let first = futures::stream::iter([Ok(event(&("status", status.into())))]);
     let stopping = node.stopping.clone();
-    let rest = stream::unfold((receiver, place), move |(mut receiver, place)| {
-        let stopping = stopping.clone();
-        async move {
-            let bytes = tokio::select! {
-                () = stopping.cancelled() => return None,
-                received = tokio::time::timeout(BEAT_EVERY, receiver.recv()) => match received {
-                    Ok(Ok(bytes)) => bytes,
-                    Ok(Err(_)) => return None,
-                    Err(_) => Bytes::from_static(b": still here\n\n"),
-                },
-            };
-            Some((bytes, (receiver, place)))
+    let following = futures::stream::unfold((told, stopping, place), |(mut told, stopping, place)| async move {
+        let next = tokio::select! {
+            next = told.recv() => next,
+            () = stopping.cancelled() => Err(RecvError::Closed),
+        };
+        match next {
+            Ok(next) => Some((Ok(event(&next)), (told, stopping, place))),
+            // What it has missed it gets by asking for everything, as at the beginning.
+            Err(RecvError::Lagged(_) | RecvError::Closed) => None,
         }
     });
-    let body = stream::iter(first).filter(|b| std::future::ready(!b.is_empty())).chain(rest);
-    let mut response = Response::new(Body::from_stream(body.map(Ok::<_, Infallible>)));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    // Proxies that keep answers back until they are long would keep these for ever.
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Ok(response)
+    let all = futures::StreamExt::chain(first, following);
+    Ok(Sse::new(all).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
-/// Looks and tells, as long as somebody listens.
-async fn look(node: Arc<Node>) {
-    let mut told = Instant::now();
+fn event((name, data): &Told) -> Event {
+    Event::default().event(name).data(data)
+}
+
+/// Looks at the index until nobody listens any more.
+async fn look(node: Weak<Node>) {
+    let mut known: BTreeMap<String, Stream> = BTreeMap::new();
+    let mut looks = 0_u32;
     loop {
+        let Some(node) = node.upgrade() else { return };
+        let events = &node.events;
+        if events.told.receiver_count() == 0 || node.stopping.is_cancelled() {
+            events.looking.store(false, Ordering::Release);
+            // Whoever came between the two lines above is not forgotten.
+            if events.told.receiver_count() == 0 || events.looking.swap(true, Ordering::AcqRel) {
+                return;
+            }
+        }
+        let tell = |name, value: &serde_json::Value| {
+            let _ = events.told.send((name, value.to_string().into()));
+        };
         match all(&node).await {
-            Ok(now) => tell(&node.events, now),
-            // The listeners hear of it by the status.
-            Err(problem) => tracing::debug!(why = %problem.detail, "the streams cannot be listed for listeners"),
+            Ok(now) => {
+                let changed: Vec<&Stream> = now.values().filter(|s| known.get(&s.name) != Some(s)).collect();
+                if !changed.is_empty() {
+                    tell("streams", &serde_json::json!({ "streams": changed }));
+                }
+                for name in known.keys().filter(|name| !now.contains_key(*name)) {
+                    tell("removed", &serde_json::json!({ "name": name }));
+                }
+                known = now;
+            }
+            Err(problem) => tracing::debug!(detail = problem.detail, "the streams could not be looked at"),
         }
-        if told.elapsed() >= STATUS_EVERY
-            && let Ok(status) = now_of(&node).await
+        if looks.is_multiple_of(STATUS_EVERY)
+            && let Ok(status) = serde_json::to_value(status_of(&node).await)
         {
-            let _ = node.events.sender.send(event("status", &status));
-            told = Instant::now();
+            tell("status", &status);
         }
+        looks = looks.wrapping_add(1);
         tokio::select! {
             () = tokio::time::sleep(LOOK_EVERY) => {}
-            () = node.events.look.notified() => {}
-            () = node.stopping.cancelled() => return,
-        }
-        let mut last = node.events.last();
-        if node.events.sender.receiver_count() == 0 {
-            *last = None;
-            return;
+            () = events.now.notified() => {}
+            () = node.stopping.cancelled() => {}
         }
     }
 }
 
-async fn all(node: &Node) -> Result<Streams, Problem> {
-    let outline = Outline::read(node).await?;
-    let names: Vec<StreamName> = outline.names().cloned().collect();
-    let streams = outline.streams(node, &names).await?;
-    Ok(streams.into_iter().map(|s| (s.name.clone(), s)).collect())
-}
-
-fn tell(events: &Events, now: Streams) {
-    let mut last = events.last();
-    let before = last.take().unwrap_or_default();
-    let changed = now.values().filter(|s| before.get(&s.name) != Some(s));
-    if changed.clone().next().is_some() {
-        let _ = events.sender.send(of_streams(changed));
-    }
-    for name in before.keys().filter(|name| !now.contains_key(*name)) {
-        let _ = events.sender.send(event("removed", &serde_json::json!({ "name": name })));
-    }
-    *last = Some(now);
+async fn all(node: &Node) -> Result<BTreeMap<String, Stream>, Problem> {
+    let overview = Overview::read(node).await?;
+    let names = overview.names(node).into_iter().collect();
+    Ok(overview.streams(node, names).await?.into_iter().map(|s| (s.name.clone(), s)).collect())
 }

@@ -1,96 +1,206 @@
-//! The admin API below `/api/v1`: streams, ranges, locks, exports, state. What the web interface is made of.
+//! The admin API, version 1: what the web interface asks for, and anybody with a script.
 //!
-//! Comes in: requests that [`guard`] let through. Goes out: JSON, server-sent events, problems. Never: the password of
-//! a source, an answer for another origin, a body of any size.
+//! Comes in: requests below `/api/v1` that [`guard`] lets through. Goes out: JSON that nobody may keep, problems,
+//! server-sent events. Never: a password of a source; anything to a page of another origin.
 
+mod archive;
 mod events;
-mod export;
-pub mod guard;
-mod input;
-mod locks;
-mod openapi;
-mod ranges;
-mod snapshot;
-mod status;
+mod guard;
+mod secrets;
 mod streams;
-mod test_source;
 mod types;
-
-pub use events::Events;
-pub use test_source::{Sources, Tested};
+mod view;
 
 use super::Node;
 use super::problem::Problem;
 use crate::media::StreamName;
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{get, post};
-use http::{Response, StatusCode, header};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::{self, Next};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use std::sync::Arc;
+use std::time::Duration;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-/// What an operator may do here, and who is one.
-#[derive(Clone)]
-pub struct AdminOptions {
-    /// Who is let in.
-    pub access: guard::Access,
-    /// Streams of the configuration file.
-    pub file_streams: Vec<FileStream>,
-    /// What this process does: `record`, `play`, `janitor`.
-    pub roles: Vec<&'static str>,
-    /// What knows about sources.
-    pub sources: Arc<dyn Sources>,
+pub use events::Events;
+pub use guard::guard;
+pub use types::{SourceReport, Track, Uncarried};
+
+/// First parts of the server's own addresses.
+const RESERVED: &[&str] = &["api", "ui", "healthz", "readyz", "metrics"];
+
+/// Whether a stream cannot be called so, because its addresses would be the server's own.
+pub fn is_reserved(name: &StreamName) -> bool {
+    name.as_str().split('/').next().is_some_and(|first| RESERVED.contains(&first))
 }
 
-/// A stream of the configuration file.
+/// Most bytes of a request's body.
+const BODY_BYTES: usize = 64 << 10;
+/// Longest time that a source is looked at.
+pub const SOURCE_TEST: Duration = Duration::from_secs(10);
+
+/// Looks at a source and says what is in it. The recorder's part, given by whoever starts the server.
+#[async_trait::async_trait]
+pub trait SourceTester: Send + Sync + 'static {
+    /// What can be recorded of `source`, within [`SOURCE_TEST`] or so.
+    async fn test(&self, source: &str) -> SourceReport;
+    /// What is wrong with an address, without opening anything.
+    ///
+    /// # Errors
+    /// A sentence for whoever wrote it.
+    fn check(&self, source: &str) -> Result<(), String>;
+}
+
+/// A stream of this process's configuration file.
 #[derive(Debug, Clone)]
 pub struct FileStream {
     /// Name.
     pub name: StreamName,
-    /// Its source without secrets.
-    pub shown_source: String,
-    /// How long recordings are kept, in microseconds; for ever when `None`.
+    /// Source without secrets.
+    pub source: String,
+    /// How long recordings are kept, in microseconds.
     pub retention_us: Option<i64>,
 }
 
-/// All addresses of the API.
-pub(super) fn router() -> Router<Arc<Node>> {
-    Router::new()
-        .route("/api/v1/openapi.json", get(openapi::document))
-        .route("/api/v1/streams", get(streams::list).post(streams::create))
-        .route("/api/v1/streams/{name}", get(streams::one).put(streams::update).delete(streams::delete))
-        .route("/api/v1/streams/{name}/ranges", get(ranges::ranges))
-        .route("/api/v1/streams/{name}/locks", get(locks::list).post(locks::create))
-        .route("/api/v1/streams/{name}/locks/{id}", axum::routing::delete(locks::release))
-        .route("/api/v1/streams/{name}/export", get(export::info))
-        .route("/api/v1/sources/test", post(test_source::test))
-        .route("/api/v1/status", get(status::status))
-        .route("/api/v1/storage", get(status::storage))
-        .route("/api/v1/events", get(events::listen))
+/// What the admin API needs beside a playback node.
+#[derive(Clone)]
+pub struct AdminOptions {
+    /// Name for HTTP Basic.
+    pub user: String,
+    /// Password for HTTP Basic; nobody is asked for one when `None`.
+    pub password: Option<String>,
+    /// The server listens on a loopback address only.
+    pub loopback: bool,
+    /// Streams of the configuration file.
+    pub streams: Vec<FileStream>,
+    /// What this process does, for people.
+    pub roles: Vec<&'static str>,
+    /// Looks at sources.
+    pub tester: Arc<dyn SourceTester>,
 }
 
-/// 405; the router says which methods there are.
-pub(super) async fn not_allowed() -> Response<Body> {
-    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, "This method is not answered here.");
-    let mut response = problem.into_response();
-    response.headers_mut().remove(header::ALLOW);
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Evertape",
+    description = "Streams, archives, locks and exports. Times are UTC milliseconds. Errors are RFC 9457 problems."
+))]
+struct Document;
+
+fn routes() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(streams::list, streams::create))
+        .routes(routes!(streams::one, streams::change, streams::delete))
+        .routes(routes!(streams::test_source))
+        .routes(routes!(archive::ranges))
+        .routes(routes!(archive::locks, archive::add_lock))
+        .routes(routes!(archive::release_lock))
+        .routes(routes!(archive::export))
+        .routes(routes!(events::status))
+        .routes(routes!(events::storage))
+        .routes(routes!(events::events))
+}
+
+/// The document that describes the API, as JSON.
+pub fn openapi() -> String {
+    routes().split_for_parts().1.to_pretty_json().unwrap_or_default()
+}
+
+/// Answers below `/api/v1`.
+pub fn router(node: Arc<Node>) -> Router {
+    let (router, document) = OpenApiRouter::new().nest("/api/v1", routes()).split_for_parts();
+    let document = document.to_pretty_json().unwrap_or_default();
+    let show = move || std::future::ready(json(StatusCode::OK, document.clone().into()));
+    router
+        .route("/api/v1/openapi.json", axum::routing::get(show))
+        .fallback(async || super::answers::nothing_here().not_cached().into_response())
+        .method_not_allowed_fallback(async || {
+            let what = "This address does not answer that method; its Allow header says which.";
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, what).not_cached().into_response()
+        })
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(node.clone(), guarded))
+        .with_state(node)
+}
+
+async fn guarded(State(node): State<Arc<Node>>, request: Request<Body>, next: Next) -> Response<Body> {
+    if let Err(refused) = guard(&node, request.method(), request.headers()).await {
+        return *refused;
+    }
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// What the operator set; the API is not reached without.
-fn options(node: &Node) -> Result<&AdminOptions, Problem> {
-    node.options.admin.as_ref().ok_or_else(|| Problem::not_found(guard::SWITCHED_OFF).not_cached())
+fn json(status: StatusCode, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
-/// 422: the request is understood and cannot be done as it is.
-fn unprocessable(sentence: impl Into<String>) -> Problem {
-    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, sentence).not_cached()
+/// An answer, or a problem that nobody keeps.
+type Answer<T> = Result<T, Refusal>;
+
+/// A problem as the answer of a handler.
+pub struct Refusal(Problem);
+
+impl<P: Into<Problem>> From<P> for Refusal {
+    fn from(problem: P) -> Self {
+        Self(problem.into().not_cached())
+    }
 }
 
-/// What a lower layer says, as 422.
-fn refused(what: &impl std::fmt::Display) -> Problem {
-    Problem::saying(StatusCode::UNPROCESSABLE_ENTITY, what).not_cached()
+impl axum::response::IntoResponse for Refusal {
+    fn into_response(self) -> Response<Body> {
+        self.0.into_response()
+    }
+}
+
+/// 422: understood, but it cannot be.
+fn unprocessable(why: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, why)
+}
+
+/// A body of JSON; whatever is wrong with it is a problem.
+struct Body_<T>(T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequest<S> for Body_<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request<Body>, state: &S) -> Result<Self, Refusal> {
+        use axum::extract::rejection::JsonRejection;
+        match axum::Json::<T>::from_request(request, state).await {
+            Ok(axum::Json(value)) => Ok(Self(value)),
+            Err(JsonRejection::JsonDataError(e)) => Err(unprocessable(format!("{}.", e.body_text())).into()),
+            Err(other) => Err(Problem::new(other.status(), format!("{}.", other.body_text())).into()),
+        }
+    }
+}
+
+/// A query; whatever is wrong with it is a problem.
+struct Asked<T>(T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> axum::extract::FromRequestParts<S> for Asked<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut http::request::Parts, state: &S) -> Result<Self, Refusal> {
+        match axum::extract::Query::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Query(value)) => Ok(Self(value)),
+            Err(error) => Err(Problem::bad_request(format!("{}.", error.body_text())).into()),
+        }
+    }
+}
+
+/// The stream of a path.
+fn stream_of(name: &str) -> Result<StreamName, Problem> {
+    StreamName::parse(name).map_err(|_| no_such_stream())
 }
 
 fn no_such_stream() -> Problem {
-    Problem::not_found("There is no such stream.").not_cached()
+    Problem::not_found("There is no such stream.")
 }

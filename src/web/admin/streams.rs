@@ -1,225 +1,215 @@
-//! Streams: listed, created, changed, deleted. Nothing is lost that somebody else changed meanwhile.
+//! Streams: listed, made, changed, deleted, and their sources looked at.
+//!
+//! Comes in: requests of the API. Goes out: streams, or a sentence why not. Never: overwrites what somebody else changed
+//! meanwhile; changes what a configuration file sets.
 
-use super::input::{Asked, Named, Sent};
-use super::snapshot::Outline;
-use super::types::{ProblemDocument, Stream, StreamInput, StreamPage};
-use super::{no_such_stream, options, refused, unprocessable};
+use super::super::problem::Problem;
+use super::super::{Node, answers};
+use super::types::{SourceInput, SourceReport, Stream, StreamInput, StreamPage};
+use super::view::Overview;
+use super::{Answer, Asked, Body_, SOURCE_TEST, no_such_stream, secrets, stream_of, unprocessable};
 use crate::index::control::{Changed, Expected, StreamSetting};
 use crate::media::StreamName;
-use crate::playback::hls::PlainHls;
-use crate::web::Node;
-use crate::web::answers::now;
-use crate::web::problem::Problem;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Path, State};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Streams of a page, unless asked otherwise, and at most.
-const PAGE: usize = 100;
-const LARGEST_PAGE: usize = 1000;
-/// Most bytes of a source.
-const MOST_SOURCE_BYTES: usize = 4096;
+const DEFAULT_PAGE: usize = 100;
+const MOST_PAGE: usize = 500;
 /// A hundred years.
-const LONGEST_RETENTION_SECONDS: i64 = 3_155_760_000;
+const LONGEST_RETENTION_S: i64 = 3_155_760_000;
+const LEAST_RETENTION_S: i64 = 60;
 
-/// A page of the list.
-#[derive(Deserialize, utoipa::IntoParams)]
-pub struct PageQuery {
-    /// Streams on the page, at most 1000.
+/// Which page of a list.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct Page {
+    /// Streams on a page: 100 when left out, 500 at most.
     limit: Option<usize>,
     /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
-/// JSON with a status.
-pub fn answer(status: StatusCode, value: &impl Serialize) -> Response<Body> {
-    let Ok(text) = serde_json::to_vec(value) else { return Problem::internal().into_response() };
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = status;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
-}
-
-/// 204.
-pub fn done() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-}
-
-/// All streams that are set, by name, page by page.
-#[utoipa::path(get, path = "/api/v1/streams", params(PageQuery), responses(
-    (status = 200, body = StreamPage), (status = 400, body = ProblemDocument)))]
-pub async fn list(State(node): State<Arc<Node>>, Asked(query): Asked<PageQuery>) -> Result<Response<Body>, Problem> {
-    let limit = query.limit.unwrap_or(PAGE);
-    if !(1..=LARGEST_PAGE).contains(&limit) {
-        return Err(Problem::bad_request(format!("limit is 1 to {LARGEST_PAGE}.")).not_cached());
-    }
-    let outline = Outline::read(&node).await?;
-    let after = query.cursor.unwrap_or_default();
+/// Streams, by name.
+#[utoipa::path(get, path = "/streams", params(Page), responses((status = 200, body = StreamPage)))]
+pub async fn list(State(node): State<Arc<Node>>, Asked(page): Asked<Page>) -> Answer<axum::Json<StreamPage>> {
+    let limit = page.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MOST_PAGE);
+    let overview = Overview::read(&node).await?;
+    let after = page.cursor.unwrap_or_default();
     let mut names: Vec<StreamName> =
-        outline.names().filter(|n| n.as_str() > after.as_str()).take(limit + 1).cloned().collect();
-    let has_more = names.len() > limit;
+        overview.names(&node).into_iter().filter(|n| n.as_str() > after.as_str()).take(limit + 1).collect();
+    let more = names.len() > limit;
     names.truncate(limit);
-    let next_cursor = names.last().filter(|_| has_more).map(ToString::to_string);
-    let streams = outline.streams(&node, &names).await?;
-    Ok(answer(StatusCode::OK, &StreamPage { streams, next_cursor }))
+    let next_cursor = more.then(|| names.last().map(ToString::to_string)).flatten();
+    Ok(axum::Json(StreamPage { streams: overview.streams(&node, names).await?, next_cursor }))
 }
 
-/// One stream; its version as `ETag`, where it is set here.
-#[utoipa::path(get, path = "/api/v1/streams/{name}", params(("name" = String, Path)), responses(
-    (status = 200, body = Stream), (status = 404, body = ProblemDocument)))]
-pub async fn one(State(node): State<Arc<Node>>, Named(name, _): Named) -> Result<Response<Body>, Problem> {
-    tell(&node, &name, StatusCode::OK).await
+/// One stream. Its `ETag` is wanted back as `If-Match` for a change.
+#[utoipa::path(get, path = "/streams/{name}", params(("name" = String, Path)), responses((status = 200, body = Stream), (status = 404)))]
+pub async fn one(State(node): State<Arc<Node>>, Path(name): Path<String>) -> Answer<Response<Body>> {
+    shown(&node, &stream_of(&name)?, StatusCode::OK).await
 }
 
-async fn tell(node: &Node, name: &StreamName, status: StatusCode) -> Result<Response<Body>, Problem> {
-    let outline = Outline::read(node).await?;
-    let stream = outline.stream(node, name).await?.ok_or_else(no_such_stream)?;
-    let mut response = answer(status, &stream);
-    if let Some(version) = outline.version(name)
-        && let Ok(etag) = HeaderValue::from_str(&format!("\"{version}\""))
+async fn shown(node: &Node, name: &StreamName, status: StatusCode) -> Answer<Response<Body>> {
+    let overview = Overview::read(node).await?;
+    if !overview.names(node).contains(name) {
+        return Err(no_such_stream().into());
+    }
+    let stream = overview.stream(node, name).await?;
+    let body = serde_json::to_vec(&stream).map_err(|_| Problem::internal())?;
+    let mut response = super::json(status, body.into());
+    if let Some(kept) = overview.setting(name)
+        && !overview.is_of_file(node, name)
+        && let Ok(etag) = HeaderValue::from_str(&etag(kept.version))
     {
         response.headers_mut().insert(header::ETAG, etag);
     }
     Ok(response)
 }
 
-/// Creates a stream. Recorders begin within seconds.
-#[utoipa::path(post, path = "/api/v1/streams", request_body = StreamInput, responses(
-    (status = 201, body = Stream), (status = 409, body = ProblemDocument), (status = 415, body = ProblemDocument),
-    (status = 422, body = ProblemDocument)))]
-pub async fn create(State(node): State<Arc<Node>>, Sent(input): Sent<StreamInput>) -> Result<Response<Body>, Problem> {
-    let name = StreamName::parse(&input.name).map_err(|why| refused(&why))?;
-    let setting = checked(&node, &input, None)?;
-    if Outline::read(&node).await?.is_of_file(&name) {
-        return Err(of_file());
-    }
-    match node.index.put_setting(&name, &setting, Expected::Absent, now()).await? {
-        Changed::Done(_) => {}
-        Changed::Stale(_) | Changed::Missing => {
-            return Err(conflict("There is a stream of this name already."));
-        }
-    }
-    tracing::info!(stream = %name, "a stream was created");
-    node.events.look_now();
-    tell(&node, &name, StatusCode::CREATED).await
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
 }
 
-/// Changes a stream that is as `If-Match` says.
-#[utoipa::path(put, path = "/api/v1/streams/{name}", request_body = StreamInput,
-    params(("name" = String, Path), ("If-Match" = String, Header, description = "`ETag` of the stream")), responses(
-    (status = 200, body = Stream), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
-    (status = 412, body = ProblemDocument), (status = 415, body = ProblemDocument), (status = 422, body = ProblemDocument),
-    (status = 428, body = ProblemDocument)))]
-pub async fn update(
-    State(node): State<Arc<Node>>,
-    Named(name, _): Named,
-    headers: HeaderMap,
-    Sent(input): Sent<StreamInput>,
-) -> Result<Response<Body>, Problem> {
-    let expected = expected(&node, &name, &headers).await?;
-    if input.name != name.as_str() {
-        return Err(unprocessable("A stream keeps its name. Create another one, and delete this one."));
+/// Makes a stream; recorders begin within seconds.
+#[utoipa::path(post, path = "/streams", request_body = StreamInput, responses((status = 201, body = Stream), (status = 409), (status = 422)))]
+pub async fn create(State(node): State<Arc<Node>>, Body_(input): Body_<StreamInput>) -> Answer<Response<Body>> {
+    let name = StreamName::parse(&input.name).map_err(|e| Problem::saying(StatusCode::UNPROCESSABLE_ENTITY, &e))?;
+    if super::is_reserved(&name) {
+        let why = format!(
+            "A name cannot begin with “{}”: that is an address of the server's own.",
+            super::RESERVED.join("”, “")
+        );
+        return Err(unprocessable(why).into());
     }
-    let before = node.index.setting(&name).await?.ok_or_else(no_such_stream)?;
-    let setting = checked(&node, &input, Some(&before.setting))?;
-    // What was kept of the old source belongs to the version it was read from.
-    let expected = match expected {
-        Expected::Present => Expected::Version(before.version),
-        other => other,
-    };
-    done_or(node.index.put_setting(&name, &setting, expected, now()).await?)?;
+    let overview = Overview::read(&node).await?;
+    if overview.is_of_file(&node, &name) {
+        return Err(in_file().into());
+    }
+    let setting = setting_of(&node, &input, None)?;
+    let taken = || Problem::new(StatusCode::CONFLICT, format!("There is a stream “{name}” already."));
+    match node.index.put_setting(&name, &setting, Expected::Absent, answers::now()).await? {
+        Changed::Done(_) => {}
+        Changed::Stale(_) | Changed::Missing => return Err(taken().into()),
+    }
+    tracing::info!(stream = %name, "a stream was added");
+    node.events.look_now();
+    shown(&node, &name, StatusCode::CREATED).await
+}
+
+/// Changes a stream as a whole. Needs `If-Match` with the `ETag` of what was read, or `*`.
+#[utoipa::path(put, path = "/streams/{name}", params(("name" = String, Path)), request_body = StreamInput, responses((status = 200, body = Stream), (status = 404), (status = 409), (status = 412), (status = 422), (status = 428)))]
+pub async fn change(
+    State(node): State<Arc<Node>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Body_(input): Body_<StreamInput>,
+) -> Answer<Response<Body>> {
+    let name = stream_of(&name)?;
+    if input.name != name.as_str() {
+        return Err(unprocessable("A stream keeps its name: it is part of every address.").into());
+    }
+    let expected = expected(&node, &name, &headers).await?;
+    let known = node.index.setting(&name).await?.ok_or_else(no_such_stream)?;
+    let setting = setting_of(&node, &input, Some(&known.setting))?;
+    done(node.index.put_setting(&name, &setting, expected, answers::now()).await?)?;
     tracing::info!(stream = %name, "a stream was changed");
     node.events.look_now();
-    tell(&node, &name, StatusCode::OK).await
+    shown(&node, &name, StatusCode::OK).await
 }
 
-/// Deletes a stream that is as `If-Match` says, with its recordings; locked ranges stay.
-#[utoipa::path(delete, path = "/api/v1/streams/{name}",
-    params(("name" = String, Path), ("If-Match" = String, Header, description = "`ETag` of the stream")), responses(
-    (status = 204), (status = 404, body = ProblemDocument), (status = 409, body = ProblemDocument),
-    (status = 412, body = ProblemDocument), (status = 428, body = ProblemDocument)))]
-pub async fn delete(
-    State(node): State<Arc<Node>>,
-    Named(name, _): Named,
-    headers: HeaderMap,
-) -> Result<Response<Body>, Problem> {
+/// Ends a stream's recording; its archive goes, too, but for locked parts. Needs `If-Match`, as a change does.
+#[utoipa::path(delete, path = "/streams/{name}", params(("name" = String, Path)), responses((status = 204), (status = 404), (status = 409), (status = 412), (status = 428)))]
+pub async fn delete(State(node): State<Arc<Node>>, Path(name): Path<String>, headers: HeaderMap) -> Answer<StatusCode> {
+    let name = stream_of(&name)?;
     let expected = expected(&node, &name, &headers).await?;
-    done_or(node.index.remove_setting(&name, expected, now()).await?)?;
+    done(node.index.remove_setting(&name, expected, answers::now()).await?)?;
     tracing::info!(stream = %name, "a stream was deleted");
     node.events.look_now();
-    Ok(done())
+    Ok(StatusCode::NO_CONTENT)
 }
 
-/// What the request expects of a stream that can be changed here.
+fn in_file() -> Problem {
+    Problem::new(StatusCode::CONFLICT, "This stream is set in a configuration file. Change it there.")
+}
+
+/// What `If-Match` expects (RFC 9110 13.1.1).
 async fn expected(node: &Node, name: &StreamName, headers: &HeaderMap) -> Result<Expected, Problem> {
-    let outline = Outline::read(node).await?;
-    if outline.is_of_file(name) {
-        return Err(of_file());
+    let overview = Overview::read(node).await?;
+    if overview.is_of_file(node, name) {
+        return Err(in_file());
     }
-    if outline.version(name).is_none() {
+    if overview.setting(name).is_none() {
         return Err(no_such_stream());
     }
-    let Some(wanted) = headers.get(header::IF_MATCH) else {
-        let why = "Say with If-Match which version of the stream is to be changed (its ETag).";
-        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, why).not_cached());
+    let Some(tag) = headers.get(header::IF_MATCH) else {
+        let why = "Say in If-Match which version is meant: the ETag of what was read, or *.";
+        return Err(Problem::new(StatusCode::PRECONDITION_REQUIRED, why));
     };
-    let wanted = wanted.to_str().unwrap_or_default().trim();
-    if wanted == "*" {
+    let tag = tag.to_str().unwrap_or_default().trim();
+    if tag == "*" {
         return Ok(Expected::Present);
     }
-    let version = wanted.strip_prefix('"').and_then(|w| w.strip_suffix('"')).and_then(|w| w.parse().ok());
-    version.map(Expected::Version).ok_or_else(changed_meanwhile)
+    let version = tag.strip_prefix('"').and_then(|t| t.strip_suffix('"')).and_then(|t| t.parse().ok());
+    version.map(Expected::Version).ok_or_else(stale)
 }
 
-fn done_or(changed: Changed) -> Result<(), Problem> {
+fn stale() -> Problem {
+    Problem::new(StatusCode::PRECONDITION_FAILED, "Somebody else changed this stream meanwhile.")
+}
+
+fn done(changed: Changed) -> Result<(), Problem> {
     match changed {
         Changed::Done(_) => Ok(()),
-        Changed::Stale(_) => Err(changed_meanwhile()),
+        Changed::Stale(_) => Err(stale()),
         Changed::Missing => Err(no_such_stream()),
     }
 }
 
-fn conflict(why: &str) -> Problem {
-    Problem::new(StatusCode::CONFLICT, why).not_cached()
-}
-
-fn of_file() -> Problem {
-    conflict("This stream is set in the configuration file. Change it there.")
-}
-
-fn changed_meanwhile() -> Problem {
-    let why = "Somebody else changed this stream meanwhile.";
-    Problem::new(StatusCode::PRECONDITION_FAILED, why).not_cached()
-}
-
-/// The setting that `input` asks for; `before`: what is set.
-fn checked(node: &Node, input: &StreamInput, before: Option<&StreamSetting>) -> Result<StreamSetting, Problem> {
-    let sources = &options(node)?.sources;
-    let shown_before = before.and_then(|b| sources.shown(&b.source).ok());
-    let source = match before {
-        Some(before) if shown_before.as_deref() == Some(input.source.as_str()) => before.source.clone(),
-        _ if input.source.contains("***") => {
-            return Err(unprocessable("In the source *** stands for a secret that is not shown. Write it anew."));
-        }
-        _ => input.source.clone(),
-    };
-    if source.len() > MOST_SOURCE_BYTES {
-        return Err(unprocessable(format!("A source has at most {MOST_SOURCE_BYTES} bytes.")));
+/// What is set, checked; what the input leaves out stays as it was.
+fn setting_of(node: &Node, input: &StreamInput, known: Option<&StreamSetting>) -> Result<StreamSetting, Problem> {
+    let source = secrets::whole(input.source.trim(), known.map(|k| k.source.as_str()));
+    let options = node.options.admin.as_ref().ok_or_else(Problem::internal)?;
+    options.tester.check(&source).map_err(|why| Problem::saying(StatusCode::UNPROCESSABLE_ENTITY, &why))?;
+    if input.retention_seconds.is_some_and(|s| !(LEAST_RETENTION_S..=LONGEST_RETENTION_S).contains(&s)) {
+        return Err(unprocessable("Recordings are kept for a minute to a hundred years, or for ever."));
     }
-    sources.shown(&source).map_err(|why| refused(&why))?;
-    if input.retention_seconds.is_some_and(|s| !(1..=LONGEST_RETENTION_SECONDS).contains(&s)) {
-        return Err(unprocessable("Retention is from one second to a hundred years; without it all is kept for ever."));
+    if input.retention_bytes == Some(0) {
+        return Err(unprocessable("More than no bytes are to be kept; leave the limit out to keep any number."));
     }
     Ok(StreamSetting {
         source,
-        retention_us: input.retention_seconds.map(|s| s.saturating_mul(1_000_000)),
-        retention_bytes: before.and_then(|b| b.retention_bytes),
-        hls: before.map_or_else(PlainHls::default, |b| b.hls),
-        standby: before.is_some_and(|b| b.standby),
+        retention_us: input.retention_seconds.map(|s| s * 1_000_000),
+        retention_bytes: input.retention_bytes.or_else(|| known.and_then(|k| k.retention_bytes)),
+        hls: input.hls.or_else(|| known.map(|k| k.hls)).unwrap_or_default(),
+        standby: input.standby.or_else(|| known.map(|k| k.standby)).unwrap_or_default(),
         paused: input.paused,
     })
+}
+
+/// Looks at a source for some seconds and says what would be recorded.
+#[utoipa::path(post, path = "/sources/test", request_body = SourceInput, responses((status = 200, body = SourceReport), (status = 503)))]
+pub async fn test_source(
+    State(node): State<Arc<Node>>,
+    Body_(input): Body_<SourceInput>,
+) -> Answer<axum::Json<SourceReport>> {
+    let options = node.options.admin.as_ref().ok_or_else(Problem::internal)?;
+    let known = match input.stream.as_deref().map(stream_of).transpose()? {
+        Some(name) => node.index.setting(&name).await?,
+        None => None,
+    };
+    let source = secrets::whole(input.source.trim(), known.as_ref().map(|k| k.setting.source.as_str()));
+    let refused =
+        |message: String| SourceReport { ok: false, message, took_ms: 0, tracks: Vec::new(), uncarried: Vec::new() };
+    if let Err(why) = options.tester.check(&source) {
+        return Ok(axum::Json(refused(Problem::saying(StatusCode::OK, &why).detail)));
+    }
+    let Ok(_place) = node.source_tests.try_acquire() else {
+        return Err(Problem::unavailable("Other sources are being looked at. Try again in a moment.").into());
+    };
+    let looked = tokio::time::timeout(SOURCE_TEST + Duration::from_secs(5), options.tester.test(&source)).await;
+    Ok(axum::Json(looked.unwrap_or_else(|_| refused("The source gives no answer.".to_owned()))))
 }

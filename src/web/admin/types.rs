@@ -1,20 +1,22 @@
-//! What the API says and takes, as JSON. Times are UTC milliseconds.
+//! What the API speaks: shapes of requests and answers. Times are UTC milliseconds unless the name says otherwise.
+//!
+//! Comes in and goes out as JSON. Never: decides anything.
 
-use crate::media::track::{Codec, TrackParams};
-use crate::media::{TrackKind, UtcRange, track};
+use crate::media::{Codec, TrackKind, UtcRange};
+use crate::playback::hls::PlainHls;
 use crate::playback::summary::TrackSummary;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What a stream is doing.
+/// What is being done about a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum StreamState {
     /// Media comes in.
     Recording,
-    /// A recorder tries to reach the source.
+    /// A recorder tries to get at the source.
     Reconnecting,
-    /// Nobody records it: `reason` says why.
+    /// Nothing is recorded, and nobody tries.
     Stopped,
     /// An operator paused it.
     Paused,
@@ -26,164 +28,154 @@ pub enum State {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// In the configuration file: not to be changed here.
+    /// In a configuration file: it cannot be changed here.
     File,
-    /// Here.
+    /// Through this API.
     Api,
-}
-
-/// Picture or sound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Picture.
-    Video,
-    /// Sound.
-    Audio,
 }
 
 /// A track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Track {
-    /// Name in playback URLs, for instance `v1`.
+    /// `v1`, `a1` ...
     pub id: String,
-    /// Picture or sound.
-    pub kind: Kind,
-    /// RFC 6381, for instance `avc1.640028`.
+    /// `video` or `audio`.
+    pub kind: &'static str,
+    /// RFC 6381.
     pub codec: String,
-    /// For people, for instance `H.264`.
+    /// For people.
     pub codec_name: &'static str,
-    /// ISO 639-2.
+    /// ISO 639.
     pub language: Option<String>,
-    /// Width of the picture.
+    /// Pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub width: Option<u32>,
-    /// Height of the picture.
+    /// Pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub height: Option<u32>,
-    /// Pictures in 1000 seconds.
+    /// Pictures in 1000 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub frame_rate_milli: Option<u32>,
-    /// In Hz.
+    /// Hz.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample_rate: Option<u32>,
-    /// Channels, LFE included.
+    /// Channels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u16>,
-    /// Bits per second.
+    /// Bits in a second, lately.
     pub bitrate_bps: Option<u64>,
 }
 
-fn codec_name(codec: Option<Codec>) -> &'static str {
-    match codec {
-        Some(Codec::H264) => "H.264",
-        Some(Codec::H265) => "H.265",
-        Some(Codec::Mpeg2Video) => "MPEG-2",
-        Some(Codec::Aac) => "AAC",
-        Some(Codec::MpegAudio) => "MPEG audio",
-        Some(Codec::Ac3) => "AC-3",
-        Some(Codec::Eac3) => "E-AC-3",
-        None => "unknown",
-    }
-}
-
-impl From<TrackKind> for Kind {
-    fn from(kind: TrackKind) -> Self {
-        match kind {
-            TrackKind::Video => Self::Video,
-            TrackKind::Audio => Self::Audio,
-        }
-    }
-}
-
 impl Track {
-    /// As recorded.
-    pub fn recorded(summary: &TrackSummary) -> Self {
+    /// A track as the newest segments have it.
+    pub fn of_summary(track: &TrackSummary) -> Self {
         Self {
-            id: summary.track.to_string(),
-            kind: summary.track.kind.into(),
-            codec: summary.codec_strings.last().cloned().unwrap_or_default(),
-            codec_name: codec_name(summary.codec),
-            language: summary.language.clone(),
-            width: summary.video.map(|v| v.width),
-            height: summary.video.map(|v| v.height),
-            frame_rate_milli: summary.frame_rate_milli,
-            sample_rate: summary.audio.map(|a| a.sample_rate),
-            channels: summary.audio.map(|a| a.channels),
-            bitrate_bps: Some(summary.average_bps),
+            id: track.track.to_string(),
+            kind: kind(track.track.kind),
+            codec: track.codec_strings.last().cloned().unwrap_or_default(),
+            codec_name: track.codec.map_or("unknown", codec_name),
+            language: track.language.clone(),
+            width: track.video.map(|v| v.width),
+            height: track.video.map(|v| v.height),
+            frame_rate_milli: track.frame_rate_milli,
+            sample_rate: track.audio.map(|a| a.sample_rate),
+            channels: track.audio.map(|a| a.channels),
+            bitrate_bps: Some(track.average_bps),
         }
     }
 
-    /// As a source has it; `number`: from 1, of its kind.
-    pub fn of_source(params: &TrackParams, number: usize) -> Self {
-        let (kind, letter) = match params.kind() {
-            TrackKind::Video => (Kind::Video, 'v'),
-            TrackKind::Audio => (Kind::Audio, 'a'),
-        };
+    /// A track by its parameters alone.
+    pub fn of_params(id: String, info: &crate::media::track::TrackParams) -> Self {
         Self {
-            id: format!("{letter}{number}"),
-            kind,
-            codec: params.codec_string.clone(),
-            codec_name: codec_name(Some(params.codec)),
-            language: params.language.clone(),
-            width: params.video.map(|v| v.width),
-            height: params.video.map(|v| v.height),
+            id,
+            kind: kind(info.kind()),
+            codec: info.codec_string.clone(),
+            codec_name: codec_name(info.codec),
+            language: info.language.clone(),
+            width: info.video.map(|v| v.width),
+            height: info.video.map(|v| v.height),
             frame_rate_milli: None,
-            sample_rate: params.audio.map(|a| a.sample_rate),
-            channels: params.audio.map(|a| a.channels),
+            sample_rate: info.audio.map(|a| a.sample_rate),
+            channels: info.audio.map(|a| a.channels),
             bitrate_bps: None,
         }
     }
 }
 
-/// Part of a source that is not recorded.
+fn kind(kind: TrackKind) -> &'static str {
+    match kind {
+        TrackKind::Video => "video",
+        TrackKind::Audio => "audio",
+    }
+}
+
+fn codec_name(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "H.264",
+        Codec::H265 => "H.265",
+        Codec::Mpeg2Video => "MPEG-2",
+        Codec::Aac => "AAC",
+        Codec::MpegAudio => "MPEG audio",
+        Codec::Ac3 => "AC-3",
+        Codec::Eac3 => "E-AC-3",
+    }
+}
+
+/// What of a source is not recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Uncarried {
-    /// Where it is in the source.
+    /// Where in the source.
     pub place: String,
     /// What it is.
     pub what: String,
-    /// ISO 639-2.
+    /// ISO 639.
     pub language: Option<String>,
 }
 
-impl From<track::Uncarried> for Uncarried {
-    fn from(u: track::Uncarried) -> Self {
-        Self { place: u.place, what: u.what, language: u.language }
+impl From<&crate::media::track::Uncarried> for Uncarried {
+    fn from(of: &crate::media::track::Uncarried) -> Self {
+        Self { place: of.place.clone(), what: of.what.clone(), language: of.language.clone() }
     }
 }
 
 /// A stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stream {
-    /// Name.
+    /// Name, as in playback URLs.
     pub name: String,
     /// Where it is set.
     pub origin: Origin,
-    /// Its source; secrets are shown as `***`.
+    /// Address of the source; `***` stands for what is secret.
     pub source: String,
-    /// What it is doing.
-    pub state: State,
-    /// Why, in words.
+    /// What is being done about it.
+    pub state: StreamState,
+    /// Why, in words, where something is wrong.
     pub reason: Option<String>,
     /// Since when.
     pub since_ms: Option<i64>,
     /// The machine that records it.
     pub node: Option<String>,
-    /// As in the newest segments.
+    /// Tracks as in the newest segments.
     pub tracks: Vec<Track>,
     /// What of the source is not recorded.
     pub uncarried: Vec<Uncarried>,
-    /// Of all tracks, while it is recorded.
+    /// All tracks together, lately.
     pub bitrate_bps: Option<u64>,
-    /// Start of the oldest recording.
+    /// Start of the archive.
     pub first_ms: Option<i64>,
-    /// End of the newest recording.
+    /// End of the newest segment.
     pub live_edge_ms: Option<i64>,
-    /// Bytes of all recordings.
+    /// Bytes of the archive.
     pub stored_bytes: u64,
     /// How long recordings are kept; for ever when null.
     pub retention_seconds: Option<i64>,
+    /// Most bytes that are kept; any number when null.
+    pub retention_bytes: Option<u64>,
+    /// What plain `.m3u8` is.
+    #[schema(value_type = String)]
+    pub hls: PlainHls,
+    /// A second recorder stands by.
+    pub standby: bool,
     /// Nothing is recorded for now.
     pub paused: bool,
 }
@@ -193,40 +185,55 @@ pub struct Stream {
 pub struct StreamPage {
     /// By name.
     pub streams: Vec<Stream>,
-    /// Where the next page begins; null on the last one.
+    /// Where the next page begins; null on the last.
     pub next_cursor: Option<String>,
 }
 
-/// A stream to be created or changed.
-#[derive(Deserialize, ToSchema)]
+/// What is set of a stream.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct StreamInput {
-    /// Name.
+    /// Name: letters, digits, `.` `_` `~` `-`, and `/` between parts. Cannot be changed later.
     pub name: String,
-    /// Its source. A source as it was shown, with `***`, stands for the one that is set.
+    /// Address. Where a part that was shown as `***` comes back as `***`, it stays as it was.
     pub source: String,
-    /// How long recordings are kept; for ever when null.
+    /// How long recordings are kept; for ever when null or left out.
     #[serde(default)]
     pub retention_seconds: Option<i64>,
+    /// Most bytes that are kept. Left out: as it was.
+    #[serde(default)]
+    pub retention_bytes: Option<u64>,
+    /// `auto`, `ts` or `fmp4`. Left out: as it was.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub hls: Option<PlainHls>,
+    /// Left out: as it was.
+    #[serde(default)]
+    pub standby: Option<bool>,
     /// Nothing is recorded for now.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// A source to be tested.
-#[derive(Deserialize, ToSchema)]
+/// A source to look at.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct SourceInput {
-    /// The source. As it was shown, with `***`, it stands for the one that is set.
+    /// Address.
     pub source: String,
+    /// The stream whose secrets stand where the address has `***`.
+    #[serde(default)]
+    pub stream: Option<String>,
 }
 
-/// What was found at a source.
-#[derive(Debug, Serialize, ToSchema)]
+/// What a look at a source found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct SourceReport {
     /// It can be recorded.
     pub ok: bool,
-    /// In words.
+    /// What was found, or what is wrong, in words.
     pub message: String,
-    /// How long the test took.
+    /// How long that took.
     pub took_ms: u64,
     /// What would be recorded.
     pub tracks: Vec<Track>,
@@ -237,58 +244,52 @@ pub struct SourceReport {
 /// A span of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Span {
-    /// Start.
+    /// First moment.
     pub from_ms: i64,
-    /// End.
+    /// First moment behind it.
     pub to_ms: i64,
 }
 
 impl From<UtcRange> for Span {
-    fn from(r: UtcRange) -> Self {
-        Self { from_ms: r.start.millis(), to_ms: r.end.millis() }
+    fn from(range: UtcRange) -> Self {
+        Self { from_ms: range.start.millis(), to_ms: range.end.millis() }
     }
 }
 
-/// A recorded span.
+/// A span that is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct RecordedSpan {
-    /// Start.
+    /// First moment.
     pub from_ms: i64,
-    /// End.
+    /// First moment behind it.
     pub to_ms: i64,
-    /// Gaps inside that are no longer than the resolution.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub gaps: u32,
+    /// Gaps in it that are shorter than the resolution.
+    pub gaps: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-fn is_zero(n: &u32) -> bool {
-    *n == 0
-}
-
-/// What of a window is recorded.
+/// What is recorded in a window.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RangeAnswer {
-    /// Start of the window.
+    /// As asked.
     pub from_ms: i64,
-    /// End of the window.
+    /// As asked.
     pub to_ms: i64,
-    /// Gaps up to this long are joined over.
+    /// Spans that lie nearer to each other are one.
     pub resolution_ms: i64,
-    /// Recorded spans, cut to the window.
+    /// Ascending, not cut to the window.
     pub ranges: Vec<RecordedSpan>,
-    /// There are more; ask for less at a time, or coarser.
+    /// There are more than one answer holds.
     pub truncated: bool,
 }
 
-/// A lock.
+/// A time range that retention must keep.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Lock {
-    /// Its name.
+    /// 32 hex digits.
     pub id: String,
-    /// Start of what is kept.
+    /// First moment that is kept.
     pub from_ms: i64,
-    /// Its end.
+    /// First moment that is not.
     pub to_ms: i64,
     /// For people.
     pub title: String,
@@ -296,93 +297,80 @@ pub struct Lock {
     pub created_ms: i64,
 }
 
-/// A lock to be made.
-#[derive(Deserialize, ToSchema)]
-pub struct LockInput {
-    /// Start of what is kept.
-    pub from_ms: i64,
-    /// Its end.
-    pub to_ms: i64,
-    /// For people.
-    #[serde(default)]
-    pub title: String,
-}
-
-/// The locks of a stream.
+/// Locks of a stream.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct LockList {
+pub struct Locks {
     /// By start.
     pub locks: Vec<Lock>,
 }
 
-/// What an export would be.
+/// A lock to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LockInput {
+    /// First moment that is kept.
+    pub from_ms: i64,
+    /// First moment that is not.
+    pub to_ms: i64,
+    /// For people; at most 500 bytes.
+    pub title: String,
+}
+
+/// What a file would be.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportInfo {
-    /// Size of the file, exactly.
+    /// Exactly.
     pub bytes: u64,
-    /// How long it plays.
+    /// Of what is recorded in the window.
     pub duration_ms: i64,
-    /// Name under which browsers keep it.
+    /// Name for saving.
     pub file_name: String,
-    /// Where it is, on this server.
+    /// Where it is.
     pub url: String,
-    /// Spans of the window that are not in it.
+    /// Parts of the window that are not recorded.
     pub gaps: Vec<Span>,
-    /// What is in it.
+    /// Tracks in it.
     pub tracks: Vec<Track>,
 }
 
-/// How a part of the installation is.
+/// Whether something can be reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Part {
+pub struct Health {
     /// It answers.
     pub ok: bool,
     /// In words.
     pub message: String,
 }
 
-/// How this node is.
+/// This process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Status {
     /// Of the program.
     pub version: &'static str,
-    /// The server's clock.
+    /// By the server's clock.
     pub now_ms: i64,
-    /// The index of recordings.
-    pub index: Part,
+    /// The time index.
+    pub index: Health,
     /// The object store.
-    pub store: Part,
+    pub store: Health,
     /// What this process does.
     pub roles: Vec<&'static str>,
 }
 
-/// Bytes of a stream.
+/// Bytes that are stored.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Storage {
+    /// All together.
+    pub bytes: u64,
+    /// By stream.
+    pub streams: Vec<StreamBytes>,
+}
+
+/// Bytes of one stream.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct StreamBytes {
     /// Stream.
     pub name: String,
-    /// Of its recordings.
+    /// Bytes.
     pub bytes: u64,
-}
-
-/// Bytes of all recordings.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Storage {
-    /// Of all streams.
-    pub bytes: u64,
-    /// Of each.
-    pub streams: Vec<StreamBytes>,
-}
-
-/// An error (RFC 9457).
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ProblemDocument {
-    /// `about:blank`.
-    pub r#type: String,
-    /// Of the status.
-    pub title: String,
-    /// Status.
-    pub status: u16,
-    /// A sentence for people.
-    pub detail: String,
 }
