@@ -146,11 +146,17 @@ impl Bed {
 
     /// `video_bytes`: of each picture; there are 150 in a segment.
     pub async fn with_sample_bytes(video_bytes: u32) -> Self {
+        Self::over(video_bytes, None).await
+    }
+
+    /// Over the index with this address; an own one in SQLite when `None`.
+    pub async fn over(video_bytes: u32, index_url: Option<&str>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let from = evertape::clock::now().seconds() - 3600;
         let directory = DirectoryStore::open(&dir.path().join("objects")).unwrap();
         let store = Arc::new(CountingStore { faults: FaultyStore::scripted(directory, []), gets: Mutex::default() });
-        let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
+        let own = format!("sqlite:{}", dir.path().join("index.db").display());
+        let index = index::open(index_url.unwrap_or(&own)).await.unwrap();
         index.migrate().await.unwrap();
         let recorder = Recorder::new(store.clone(), index.clone(), "demo", 0, from, video_bytes).await;
         let mut keys = Vec::new();

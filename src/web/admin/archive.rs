@@ -177,7 +177,7 @@ pub async fn export(
     }
     let choice = (!chosen.is_empty()).then(|| TrackChoice::of(&chosen));
     let (from, duration_us) = (window.start, window.end.since(window.start));
-    let (extension, bytes, file_name, gaps, range) = match wanted.format.as_deref() {
+    let (extension, bytes, file_name, mut gaps, range) = match wanted.format.as_deref() {
         None | Some("mp4") => {
             let (plan, range, _) = mp4::plan(&node, &stream, from, duration_us, choice.as_ref()).await?;
             ("mp4", plan.total_bytes(), plan.file_name(), plan.gaps().to_vec(), range)
@@ -189,6 +189,10 @@ pub async fn export(
         Some(_) => return Err(unprocessable("A file is mp4 or ts.").into()),
     };
     let missing_us: i64 = gaps.iter().map(|g| g.end.since(g.start)).sum();
+    if from < range.start {
+        // The file's own window begins with the recording; to whoever asked, what is before is a gap.
+        gaps.insert(0, UtcRange::new(from, range.start));
+    }
     Ok(axum::Json(ExportInfo {
         bytes,
         duration_ms: (range.end.since(range.start) - missing_us) / 1000,

@@ -110,7 +110,10 @@ pub fn router(node: Arc<Node>) -> Router {
         .fallback(async || super::answers::nothing_here().not_cached().into_response())
         .method_not_allowed_fallback(async || {
             let what = "This address does not answer that method; its Allow header says which.";
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, what).not_cached().into_response()
+            let mut response = Problem::new(StatusCode::METHOD_NOT_ALLOWED, what).not_cached().into_response();
+            // Playback's; the router puts in its own.
+            response.headers_mut().remove(header::ALLOW);
+            response
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(node.clone(), guarded))
@@ -122,6 +125,11 @@ async fn guarded(State(node): State<Arc<Node>>, request: Request<Body>, next: Ne
         return *refused;
     }
     let mut response = next.run(request).await;
+    let kind = response.headers().get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    if response.status().is_client_error() && kind != Some(b"application/problem+json") {
+        // The router's own words, for a path that cannot be decoded.
+        response = Problem::not_found("There is nothing at this address.").into_response();
+    }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

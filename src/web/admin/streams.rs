@@ -23,6 +23,9 @@ const MOST_PAGE: usize = 500;
 const LONGEST_RETENTION_S: i64 = 3_155_760_000;
 const LEAST_RETENTION_S: i64 = 60;
 
+/// Where a hidden secret is not known, or would go to another host.
+const HIDDEN: &str = "In the source *** stands for a secret that is not shown. Write it anew.";
+
 /// Which page of a list.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -166,6 +169,9 @@ fn done(changed: Changed) -> Result<(), Problem> {
 fn setting_of(node: &Node, input: &StreamInput, known: Option<&StreamSetting>) -> Result<StreamSetting, Problem> {
     let source = secrets::whole(input.source.trim(), known.map(|k| k.source.as_str()));
     let options = node.options.admin.as_ref().ok_or_else(Problem::internal)?;
+    if source.contains(secrets::MASK) {
+        return Err(unprocessable(HIDDEN));
+    }
     options.tester.check(&source).map_err(|why| Problem::saying(StatusCode::UNPROCESSABLE_ENTITY, &why))?;
     if input.retention_seconds.is_some_and(|s| !(LEAST_RETENTION_S..=LONGEST_RETENTION_S).contains(&s)) {
         return Err(unprocessable("Recordings are kept for a minute to a hundred years, or for ever."));
@@ -197,6 +203,9 @@ pub async fn test_source(
     let source = secrets::whole(input.source.trim(), known.as_ref().map(|k| k.setting.source.as_str()));
     let refused =
         |message: String| SourceReport { ok: false, message, took_ms: 0, tracks: Vec::new(), uncarried: Vec::new() };
+    if source.contains(secrets::MASK) {
+        return Ok(axum::Json(refused(HIDDEN.to_owned())));
+    }
     if let Err(why) = options.tester.check(&source) {
         return Ok(axum::Json(refused(Problem::saying(StatusCode::OK, &why).detail)));
     }
