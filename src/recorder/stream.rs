@@ -341,9 +341,8 @@ impl StreamRecorder {
         } else if !wanted && self.ingest.is_some() {
             self.stop_source().await;
         }
-        if self.active.is_none() && self.grounding.is_none() && spares {
-            self.tend();
-        } else if self.active.is_some() && self.backlog.is_empty() {
+        let stands_by = self.active.is_none() && self.grounding.is_none() && spares;
+        if stands_by || (self.active.is_some() && self.backlog.is_empty()) {
             self.tend();
         }
         false

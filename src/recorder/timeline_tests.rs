@@ -33,7 +33,7 @@ fn part(track: TrackId, numbers: std::ops::Range<i64>, step: i64, clock: i64) ->
     let sample = |n: i64, data: &Bytes| Sample {
         size: data.len() as u32,
         duration: step as u32,
-        composition_offset: if is_video { 2 * FRAME as i32 } else { 2 * FRAME as i32 },
+        composition_offset: 2 * FRAME as i32,
         sync: !is_video || n % 25 == 0,
     };
     let samples = numbers.clone().zip(&payload).map(|(n, data)| sample(n, data)).collect();

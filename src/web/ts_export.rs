@@ -101,7 +101,7 @@ async fn make_plan(
         let names: Vec<Name> = page.iter().map(|s| (s.id.sequence, s.id.epoch)).collect();
         let mut tables = TableSet::new();
         node.rows.tables(stream, &names, &mut tables).await?;
-        let page: Vec<Segment> = page.iter().map(|s| Segment::clone(s)).collect();
+        let page: Vec<Segment> = page.iter().copied().cloned().collect();
         // The layout of some ten thousand samples: off the threads that serve others.
         let added = tokio::task::spawn_blocking(move || {
             for segment in page {
