@@ -102,7 +102,8 @@ pub async fn what_is_wrong_is_said(api: Api) {
         let answer = api.ask(method.clone(), path).send().await.unwrap();
         let said = answer.headers()["allow"].to_str().unwrap().replace(' ', "");
         let (mut said, mut wanted): (Vec<_>, Vec<_>) = (said.split(',').collect(), allow.split(',').collect());
-        (said.sort_unstable(), wanted.sort_unstable());
+        said.sort_unstable();
+        wanted.sort_unstable();
         assert_eq!((answer.status().as_u16(), said), (405, wanted), "{method} {path}");
         read(answer).await;
     }
