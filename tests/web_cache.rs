@@ -34,8 +34,9 @@ async fn many_viewers_cost_one_reading() {
     assert_eq!((part.status().as_u16(), part.bytes().await.unwrap().len()), (206, 5));
     assert_eq!(bed.client.head(format!("{base}/{}", segments[3])).send().await.unwrap().status(), 200);
     assert_eq!(bed.store.gets(), 0);
-    // The playlists of a window: extent, two hours at most, and what the multivariant one says of the tracks.
-    for (path, most) in [("tracks-v1/index", 3), ("tracks-a1/index", 1), ("index", 4)] {
+    // The playlists of a window: extent, two hours at most, and what the multivariant one says of the tracks; the first
+    // one of a node also asks what is set for the streams, and for its revision.
+    for (path, most) in [("tracks-v1/index", 3 + 2), ("tracks-a1/index", 1), ("index", 4)] {
         let before = bed.index.injected();
         let url = |n: i64| format!("{base}/{path}-{}-60.m3u8", bed.from + n % 3);
         let all = (0..40).map(|n| bed.client.get(url(n)).send());
