@@ -39,7 +39,7 @@ impl Service {
     /// Answers from `node`.
     pub fn new(node: Arc<Node>) -> Self {
         let own = Router::new()
-            .route("/", get(async || ui::moved("/ui/")))
+            .route("/", get(front))
             .route("/ui", any(interface))
             .route("/ui/{*file}", any(interface))
             .route("/ui/", any(interface))
@@ -100,6 +100,14 @@ impl Service {
         let response = answered.unwrap_or_else(Problem::into_response);
         self.counters.count(kind, response.status());
         response
+    }
+}
+
+/// The server's own address leads to the web interface, where there is one.
+async fn front(State(node): State<Arc<Node>>) -> Response<Body> {
+    match node.options.admin {
+        Some(_) => ui::moved("/ui/"),
+        None => answers::nothing_here().into_response(),
     }
 }
 

@@ -320,6 +320,8 @@ async fn who_may() {
     }
     let off = Node::start(None, LOOPBACK, &format!("[admin]\nenabled = false\n{DEMO}")).await;
     assert_eq!(off.get("/ui/").await.unwrap().status(), 404);
+    assert_eq!(off.get("/").await.unwrap().status(), 404);
+    assert!(node.get("/").await.unwrap().url().path() == "/ui/", "the server's own address leads to the interface");
     assert_eq!(off.get("/api/v1/streams").await.unwrap().status(), 404);
 }
 
