@@ -83,9 +83,11 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx starts; run scripts/install-deps test");
+        // Dropped, it ends, also where it does not answer.
+        let nginx = Self { child, address };
         for _ in 0..100 {
             if std::net::TcpStream::connect(address).is_ok() {
-                return Self { child, address };
+                return nginx;
             }
             std::thread::sleep(Duration::from_millis(50));
         }
