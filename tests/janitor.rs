@@ -6,10 +6,12 @@ mod postgres;
 mod recorded;
 mod support;
 
+use evertape::index::control::{Changed, Expected, ReportedState, StreamReport, StreamSetting};
 use evertape::janitor::{Keep, Mode, Round, Rules, round};
 use evertape::media::lock::{Lock, LockId};
 use evertape::media::{StreamName, UtcRange, UtcUs};
-use recorded::{Bed, HOUR_US, name, start};
+use evertape::playback::hls::PlainHls;
+use recorded::{Bed, HOUR_US, Plan, name, start};
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -179,6 +181,127 @@ async fn janitors_race(bed: Bed) {
     assert_eq!(bed.index.tail(&name("a")).await.unwrap().next_sequence, 203);
 }
 
+fn setting(retention_us: Option<i64>) -> StreamSetting {
+    StreamSetting {
+        source: "demo:".into(),
+        retention_us,
+        retention_bytes: None,
+        hls: PlainHls::default(),
+        standby: false,
+        paused: false,
+    }
+}
+
+/// Publishes segments with these numbers, `every_s` seconds apart, behind those that are there.
+async fn more(bed: &Bed, n: &str, numbers: std::ops::Range<u64>, every_s: i64) {
+    let plans: Vec<Plan> = numbers.map(|number| Plan::new(&name(n), number, number as i64 * every_s)).collect();
+    bed.write(&plans).await;
+}
+
+/// Retention by what the index says of a stream; what the configuration file says of the same name goes before it.
+async fn settings_of_the_index_hold(bed: Bed) {
+    for n in ["filed", "set", "kept"] {
+        bed.record(&name(n), 120, 60).await;
+    }
+    let end = start().plus_us(2 * HOUR_US);
+    for (n, age) in [("filed", Some(HOUR_US / 4)), ("set", Some(3 * HOUR_US)), ("kept", None)] {
+        let done = bed.index.put_setting(&name(n), &setting(age), Expected::Absent, end).await.unwrap();
+        assert!(matches!(done, Changed::Done(_)));
+    }
+    let rules = rules(&[("filed", Some(HOUR), None)]);
+    run(&bed, &rules, Mode { force: true, ..AT_ONCE }, end).await;
+    assert_eq!(bed.listed(&name("filed")).await.len(), 60, "the file's retention is what holds");
+    assert_eq!(bed.listed(&name("set")).await.len(), 120);
+    // A changed setting may take most of a stream unasked.
+    bed.index.put_setting(&name("set"), &setting(Some(HOUR_US / 2)), Expected::Present, end).await.unwrap();
+    run(&bed, &rules, AT_ONCE, end).await;
+    assert_eq!(bed.listed(&name("set")).await.len(), 30);
+    assert_eq!(bed.listed(&name("kept")).await.len(), 120);
+    run(&bed, &rules, AT_ONCE, end.plus_us(HOUR_US + 1)).await;
+    consistent(&bed, &["filed", "set", "kept"]).await;
+}
+
+/// What was recorded before a stream was deleted goes, and nothing else, whoever records under its name afterwards.
+async fn only_what_was_before_a_deletion_goes(bed: Bed) {
+    let names = ["gone", "locked", "again", "filed", "unheard"];
+    let minute = |n: i64| start().plus_us(n * 60_000_000);
+    // In the middle of a segment.
+    let removed_at = minute(60).plus_us(500_000);
+    for n in names {
+        bed.index.put_setting(&name(n), &setting(None), Expected::Absent, start()).await.unwrap();
+        bed.record(&name(n), 60, 60).await;
+    }
+    let range = UtcRange::new(minute(10), minute(20));
+    let lock = Lock { id: LockId(1), stream: name("locked"), range, title: "The final".into(), created: minute(60) };
+    bed.index.add_lock(&lock).await.unwrap();
+    for n in names {
+        let done = bed.index.remove_setting(&name(n), Expected::Present, removed_at).await.unwrap();
+        assert!(matches!(done, Changed::Done(_)));
+    }
+    // "again" is set anew, "filed" stands in the file of a recorder that the janitor's file does not have, and of
+    // "unheard" there is no sign but its recordings.
+    bed.index.put_setting(&name("again"), &setting(None), Expected::Absent, minute(61)).await.unwrap();
+    let told = StreamReport {
+        stream: name("filed"),
+        node: "elsewhere".into(),
+        from_file: true,
+        source: "demo:".into(),
+        active: true,
+        state: ReportedState::Recording,
+        reason: None,
+        since_utc_us: minute(61).0,
+        waiting: 0,
+        retention_us: None,
+        retention_bytes: None,
+    };
+    bed.index.report("r", &[told], minute(61)).await.unwrap();
+    // What was cut when the deletion came, and a minute later whoever records under the name now.
+    for n in ["again", "filed", "unheard"] {
+        more(&bed, n, 60..90, 60).await;
+    }
+    let rules = rules(&[]);
+    let dry = run(&bed, &rules, Mode { dry_run: true, ..AT_ONCE }, minute(90)).await;
+    assert_eq!(dry.iter().map(|(_, r)| r.marked).sum::<u64>(), 60 * 5 - 10 + 1, "{dry:?}");
+    for now in [minute(90), minute(120).plus_us(HOUR_US), minute(120).plus_us(3 * HOUR_US), minute(100_000)] {
+        run(&bed, &rules, AT_ONCE, now).await;
+        assert_eq!(bed.listed(&name("gone")).await, []);
+        assert_eq!(bed.listed(&name("locked")).await.len(), 10);
+        // Where nobody says that the name is used again, the segment that was under way goes with the others.
+        for (n, left) in [("again", 30), ("filed", 30), ("unheard", 29)] {
+            let listed = bed.listed(&name(n)).await;
+            assert_eq!(listed.len(), left, "{n}");
+            assert!(listed[0].id.end() > removed_at, "{n}");
+        }
+    }
+    consistent(&bed, &names).await;
+    // All are forgotten but the one that a lock still keeps.
+    let left: Vec<_> = bed.index.removed().await.unwrap().into_iter().map(|r| r.stream).collect();
+    assert_eq!(left, [name("locked")]);
+    bed.index.remove_lock(&name("locked"), LockId(1)).await.unwrap();
+    run(&bed, &rules, AT_ONCE, minute(100_001)).await;
+    run(&bed, &rules, AT_ONCE, minute(200_000)).await;
+    assert_eq!(bed.rows(&name("locked")).await, []);
+    assert_eq!(bed.index.removed().await.unwrap(), []);
+    consistent(&bed, &names).await;
+}
+
+/// The end of what a recorder had under way when the stream was deleted goes, too, also when it comes later.
+async fn what_recorders_still_bring_goes_too(bed: Bed) {
+    bed.index.put_setting(&name("x"), &setting(None), Expected::Absent, start()).await.unwrap();
+    bed.record(&name("x"), 10, 6).await;
+    let removed_at = start().plus_us(63_000_000);
+    bed.index.remove_setting(&name("x"), Expected::Present, removed_at).await.unwrap();
+    let rules = rules(&[]);
+    run(&bed, &rules, AT_ONCE, removed_at.plus_us(1_000_000)).await;
+    assert_eq!(bed.listed(&name("x")).await, []);
+    more(&bed, "x", 10..13, 6).await;
+    run(&bed, &rules, AT_ONCE, removed_at.plus_us(30_000_000)).await;
+    assert_eq!(bed.listed(&name("x")).await, []);
+    run(&bed, &rules, AT_ONCE, removed_at.plus_us(2 * HOUR_US)).await;
+    assert_eq!((bed.rows(&name("x")).await, bed.index.removed().await.unwrap()), (vec![], vec![]));
+    assert!(bed.objects().await.is_empty());
+}
+
 macro_rules! on_both {
     ($($case:ident,)*) => {
         mod on_sqlite {
@@ -195,4 +318,7 @@ on_both! {
     most_of_a_stream_does_not_go_unasked,
     locks_are_kept,
     janitors_race,
+    settings_of_the_index_hold,
+    only_what_was_before_a_deletion_goes,
+    what_recorders_still_bring_goes_too,
 }

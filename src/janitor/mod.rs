@@ -138,7 +138,7 @@ pub async fn round(
             streams.push((kept.stream, Keep { age, bytes: kept.setting.retention_bytes }));
         }
     }
-    let set: BTreeSet<StreamName> = streams.iter().map(|(name, _)| name.clone()).collect();
+    let mut used: BTreeSet<StreamName> = streams.iter().map(|(name, _)| name.clone()).collect();
     // Of a stream that is configured no more, what was marked is still to be deleted.
     for name in index.streams().await? {
         if !streams.iter().any(|(known, _)| *known == name) {
@@ -154,8 +154,14 @@ pub async fn round(
         let wanted = marking::Wanted { keep: *keep, max_bytes: rules.max_bytes, total_cutoff };
         rounds.push((stream.clone(), marking::mark(index, stream, &wanted, mode, now).await));
     }
-    for removed in index.removed().await? {
-        let outcome = removing::mark(index, &removed, set.contains(&removed.stream), rules.grace, mode, now).await;
+    let removed = index.removed().await?;
+    if !removed.is_empty() {
+        // The janitor's own file may not have the streams of a recorder's.
+        let told = index.reports().await?.into_iter().map(|kept| kept.report);
+        used.extend(told.filter(|report| report.from_file).map(|report| report.stream));
+    }
+    for removed in removed {
+        let outcome = removing::mark(index, &removed, used.contains(&removed.stream), rules.grace, mode, now).await;
         match (rounds.iter_mut().find(|(name, _)| *name == removed.stream), outcome) {
             (Some((_, Ok(round))), Ok(marked)) => round.marked += marked,
             (Some((_, round)), Err(error)) => *round = Err(error),

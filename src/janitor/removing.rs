@@ -9,22 +9,26 @@ use crate::index::control::Removed;
 use crate::media::{UtcRange, UtcUs};
 use std::time::Duration;
 
+/// Recorders hear of a deletion within seconds and end in order: what they bring of this time still goes, too.
+const DRAINED_US: i64 = 30_000_000;
+
 /// Rows marked by one statement.
 const BATCH: usize = 500;
 /// Batches of one stream in one round.
 const MOST_BATCHES: usize = 40;
 
-/// Marks what is to go of a deleted stream; says how much. `is_set`: there is a stream of this name again.
+/// Marks what is to go of a deleted stream; says how much. `is_used`: the name belongs to a stream again, set in the
+/// index or in the file of a recorder: then the moment of the deletion is the limit to the microsecond.
 pub(super) async fn mark(
     index: &dyn Index,
     removed: &Removed,
-    is_set: bool,
+    is_used: bool,
     grace: Duration,
     mode: Mode,
     now: UtcUs,
 ) -> anyhow::Result<u64> {
-    // Recorders need a while to hear of it, and one with a full spool longer: what they still bring goes, too.
-    let cutoff = if is_set { removed.at } else { now.max(removed.at) };
+    // Never `now`: a stream of this name may be recorded that no setting and no report tells of (yet).
+    let cutoff = if is_used { removed.at } else { removed.at.plus_us(DRAINED_US) };
     if mode.dry_run {
         return Ok(index.expired(&removed.stream, cutoff).await?.segments);
     }
@@ -36,11 +40,13 @@ pub(super) async fn mark(
             break;
         }
     }
-    // What a lock keeps goes when the lock does.
-    let before = UtcRange::new(UtcUs(0), cutoff);
-    let is_old = now.since(removed.at) > micros(grace);
-    if is_old && index.ranges(&removed.stream, before, 0, 1).await?.is_empty() {
-        index.forget_removed(removed).await?;
+    if now.since(removed.at) > micros(grace) {
+        // What a lock keeps goes when the lock does. One segment may lie across the limit: it stays.
+        let before = UtcRange::new(UtcUs(0), cutoff);
+        let left = index.window(&removed.stream, before, None, 3).await?;
+        if left.iter().all(|segment| segment.id.end() > cutoff) {
+            index.forget_removed(removed).await?;
+        }
     }
     Ok(total)
 }
