@@ -27,6 +27,8 @@ const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
 /// stand, or a password of digits would be a number.
 const NOT_TEXTS: &[&str] = &[
     "http.cors_origins",
+    "http.max_connections",
+    "http.max_requests",
     "admin.enabled",
     "recorder.segment_seconds",
     "recorder.spool_max_mib",
@@ -35,6 +37,7 @@ const NOT_TEXTS: &[&str] = &[
     "playback.row_cache_mib",
     "playback.media_cache_mib",
     "playback.max_streams",
+    "playback.max_exports",
     "preview.width",
     "preview.processes",
     "store.s3.path_style",
@@ -72,6 +75,13 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Origins (`https://host`) of web pages that may send credentials; all others may read without.
     pub cors_origins: Vec<String>,
+    /// Most connections at once; whoever comes then gets 503 at once.
+    pub max_connections: usize,
+    /// Most requests whose answer has not begun, at once; whoever comes then gets 503 at once.
+    pub max_requests: usize,
+    /// At the end, answers under way may take so long to be finished.
+    #[serde(with = "humantime_text")]
+    pub drain: Duration,
 }
 
 /// `[admin]`: the web interface and its API.
@@ -169,6 +179,8 @@ pub struct PlaybackSettings {
     pub media_cache_mib: u64,
     /// Most endless streams (`timeshift_abs/…`) at once; whoever comes then gets 503.
     pub max_streams: usize,
+    /// Most exports at once; one as TS counts for eight. Whoever comes then gets 503.
+    pub max_exports: usize,
 }
 
 /// `[preview]`: single pictures.
@@ -232,7 +244,13 @@ pub struct StreamSettings {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            http: Http { listen: SocketAddr::from(([127, 0, 0, 1], 8080)), cors_origins: Vec::new() },
+            http: Http {
+                listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+                cors_origins: Vec::new(),
+                max_connections: 8192,
+                max_requests: 1024,
+                drain: Duration::from_secs(10),
+            },
             admin: AdminSettings { enabled: true, user: "admin".into(), password: None },
             index: IndexSettings { url: Secret("sqlite:data/index.db".into()) },
             store: StoreSettings { url: "file:data/objects".into(), s3: S3Settings::default() },
@@ -255,6 +273,7 @@ impl Default for Config {
                 row_cache_mib: 256,
                 media_cache_mib: 256,
                 max_streams: 4000,
+                max_exports: 512,
             },
             preview: PreviewSettings { ffmpeg: None, width: 320, processes: 2 },
             janitor: JanitorSettings {
@@ -366,6 +385,15 @@ impl Config {
                 );
             }
         }
+        if !(1..=1_000_000).contains(&self.http.max_connections) {
+            fault("http.max_connections", "1 or more; 8192 is usual".into());
+        }
+        if !(1..=1_000_000).contains(&self.http.max_requests) {
+            fault("http.max_requests", "1 or more; 1024 is usual".into());
+        }
+        if self.http.drain > Duration::from_secs(3600) {
+            fault("http.drain", "at most 1h; 10s is usual".into());
+        }
         if self.admin.user.is_empty() || self.admin.user.contains(':') {
             fault("admin.user", "a name without a colon; admin is usual".into());
         }
@@ -415,6 +443,9 @@ impl Config {
         }
         if !(1..=1_000_000).contains(&self.playback.max_streams) {
             fault("playback.max_streams", "1 or more; 4000 is usual".into());
+        }
+        if !(8..=1_000_000).contains(&self.playback.max_exports) {
+            fault("playback.max_exports", "8 or more; 512 is usual".into());
         }
         if self.preview.ffmpeg.as_ref().is_some_and(|f| f.as_os_str().is_empty()) {
             fault("preview.ffmpeg", "name a program, for instance ffmpeg, or leave it out".into());
@@ -648,6 +679,10 @@ mod tests {
             ("[store.s3]\nsecret_key = \"hush", "not valid TOML: line 2"),
             ("[http]\nlisten = \"localhost\"", "http.listen: write an address and a port"),
             ("[playback]\nmax_streams = 0", "playback.max_streams: 1 or more"),
+            ("[playback]\nmax_exports = 7", "playback.max_exports: 8 or more"),
+            ("[http]\nmax_connections = 0", "http.max_connections: 1 or more"),
+            ("[http]\nmax_requests = 0", "http.max_requests: 1 or more"),
+            ("[http]\ndrain = \"2h\"", "http.drain: at most 1h"),
             ("[preview]\nwidth = 5", "preview.width: 16 to 4096"),
             ("[preview]\nffmpeg = \"\"", "preview.ffmpeg: name a program"),
             ("[preview]\nffmpg = \"x\"", "did you mean `ffmpeg`?"),

@@ -9,10 +9,10 @@ use evertape::recorder::source::spec::SourceSpec;
 use evertape::recorder::spool::Spool;
 use evertape::recorder::status::StreamStatus;
 use evertape::recorder::{self, Environment, RecordedStream, Tuning};
-use evertape::store::{self, ObjectStore};
+use evertape::store::{self, HedgedStore, ObjectStore};
 use evertape::web::admin::{AdminOptions, FileStream};
 use evertape::web::preview::JpegOptions;
-use evertape::web::{self, PlaybackOptions};
+use evertape::web::{self, Limits, PlaybackOptions};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +174,9 @@ async fn serve(
         media_redirect: config.playback.media_redirect.is_some(),
         segment_seconds: config.recorder.segment_seconds,
         max_streams: config.playback.max_streams,
+        max_exports: config.playback.max_exports,
+        max_requests: config.http.max_requests,
+        limits: Limits { max_connections: config.http.max_connections, drain: config.http.drain, ..Limits::default() },
         jpeg: jpeg_options(config).await,
         plain_hls: config.stream.iter().map(|s| (s.name.clone(), s.hls)).collect(),
         cors_origins: config.http.cors_origins.clone(),
@@ -182,7 +185,12 @@ async fn serve(
         metrics: super::observability::prometheus()?,
         admin: config.admin.enabled.then(|| admin_options(config, loopback, roles)),
     };
-    web::serve(listener, backends.store.clone(), backends.index.clone(), options, cancel).await?;
+    let store: Arc<dyn ObjectStore> = match backends.store.is_near() {
+        true => backends.store.clone(),
+        // A viewer waits: one slow answer in a hundred must not be theirs.
+        false => Arc::new(HedgedStore::new(backends.store.clone())),
+    };
+    web::serve(listener, store, backends.index.clone(), options, cancel).await?;
     Ok(())
 }
 

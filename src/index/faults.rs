@@ -49,6 +49,7 @@ struct Plan {
     script: VecDeque<Fault>,
     random: Option<(u64, Rates)>,
     out: bool,
+    delay: Duration,
     injected: u64,
 }
 
@@ -76,7 +77,7 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
     }
 
     fn with(inner: Arc<I>, script: VecDeque<Fault>, random: Option<(u64, Rates)>) -> Self {
-        let plan = Plan { script, random, out: false, injected: 0 };
+        let plan = Plan { script, random, out: false, delay: Duration::ZERO, injected: 0 };
         Self { plan: Arc::new(Mutex::new(plan)), inner }
     }
 
@@ -85,12 +86,18 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
         self.plan().out = out;
     }
 
+    /// Every call takes so much longer.
+    pub fn set_delay(&self, delay: Duration) {
+        self.plan().delay = delay;
+    }
+
     /// No more faults from now on.
     pub fn heal(&self) {
         let mut plan = self.plan();
         plan.script.clear();
         plan.random = None;
         plan.out = false;
+        plan.delay = Duration::ZERO;
     }
 
     /// Faults that happened so far.
@@ -103,7 +110,13 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
     }
 
     async fn call<T>(&self, name: &str, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
-        let fault = self.plan().next();
+        let (fault, delay) = {
+            let mut plan = self.plan();
+            (plan.next(), plan.delay)
+        };
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
         match fault {
             Fault::None => call.await,
             Fault::Before => Err(injected(name, "did not reach the index")),

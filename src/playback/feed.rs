@@ -58,8 +58,8 @@ pub struct Stretch {
     pub samples: Vec<Sample>,
     /// Where they lie in the object.
     pub bytes: Range<u64>,
-    /// Where all samples of this track lie.
-    pub all_bytes: Range<u64>,
+    /// The part of the segment with all samples of this track, boxes and all: what has a checksum.
+    pub part: Range<u64>,
 }
 
 /// What is muxed at a time: a segment, or some of it.
@@ -151,7 +151,7 @@ impl Track {
             decode_start: Ticks(self.dts_at(samples.start)),
             samples: self.table.samples.get(samples.clone())?.to_vec(),
             bytes: self.offset_at(samples.start)..self.offset_at(samples.end),
-            all_bytes: self.offset_at(0)..self.offset_at(self.len()),
+            part: row.offset..row.offset.saturating_add(row.length),
         })
     }
 }

@@ -91,7 +91,7 @@ fn check(segment: &Segment, tables: &TableSet, found: &[Part]) {
         let (mut offset, mut dts) = (row.offset + 50, row.decode_start.0);
         for stretch in stretches {
             assert_eq!((stretch.track, stretch.bytes.start, stretch.decode_start.0), (row.track, offset, dts));
-            assert_eq!(stretch.all_bytes, row.offset + 50..row.offset + row.length);
+            assert_eq!(stretch.part, row.offset..row.offset + row.length);
             offset = stretch.bytes.end;
             dts += stretch.samples.iter().map(|s| i64::from(s.duration)).sum::<i64>();
         }
@@ -184,7 +184,7 @@ proptest! {
         for t in [t, 100 * S + inside] {
             let found = parts(&row, &tables, None, Some(UtcUs(t))).unwrap();
             let last = &found.last().unwrap().stretches[0];
-            prop_assert_eq!(last.bytes.end, last.all_bytes.end);
+            prop_assert_eq!(last.bytes.end, last.part.end);
             prop_assert!(found[0].stretches[0].samples[0].sync);
             prop_assert!(found.iter().map(|p| p.media_us).sum::<i64>() <= 6 * S);
         }

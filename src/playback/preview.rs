@@ -42,6 +42,8 @@ pub struct Picture {
     pub object: ObjectKey,
     /// Its bytes there, not empty.
     pub bytes: Range<u64>,
+    /// The part of the segment in which they lie: what has a checksum.
+    pub part: Range<u64>,
     /// Init segment that it needs.
     pub init: InitHash,
     /// When it is shown.
@@ -120,6 +122,7 @@ pub fn picture(segment: &Segment, tables: &TableSet, at: Option<UtcUs>) -> Resul
     Ok(Some(Picture {
         object: segment.object.clone(),
         bytes: start..start + u64::from(sample.size),
+        part: part.offset..part.offset.saturating_add(part.length),
         init: part.init,
         shown_at,
         duration: Ticks(i64::from(sample.duration.max(1))),

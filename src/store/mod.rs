@@ -14,11 +14,13 @@ use std::time::Duration;
 
 pub mod directory;
 pub mod faults;
+pub mod hedged;
 pub mod options;
 pub mod s3;
 
 pub use directory::DirectoryStore;
 pub use faults::FaultyStore;
+pub use hedged::HedgedStore;
 pub use options::{S3Options, Secret};
 pub use s3::{S3Config, S3Store};
 
@@ -33,6 +35,8 @@ pub enum StoreErrorKind {
     Unavailable,
     /// The store refuses: credentials, permissions, a missing bucket. An operator must act.
     Refused,
+    /// The bytes are not those that were written. An operator must look.
+    Damaged,
     /// Anything else.
     Other,
 }

@@ -6,6 +6,8 @@
 use super::Node;
 use super::answers::{self, init_hashes};
 use super::body::object_range;
+use super::cache::objects::Keep;
+use super::cache::parts::Proven;
 use super::cache::rows::Known;
 use super::cache::tables::Name;
 use super::conditional::{Selection, not_modified, select};
@@ -18,7 +20,7 @@ use crate::playback::export::{ExportError, ExportPlan, Slice, TablePiece, TableS
 use crate::playback::url::TrackChoice;
 use crate::playback::view::View;
 use crate::playback::window;
-use crate::store::ByteStream;
+use crate::store::{ByteStream, StoreError, StoreErrorKind};
 use axum::body::Body;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -26,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::task::AbortOnDropHandle;
 
 /// Spans left out of the file because nothing is recorded: `from-to` in UTC milliseconds, comma-separated.
@@ -62,6 +65,7 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
+    let place = node.export_place(1)?;
     let (plan, _, settled) = plan(node, stream, from, duration_us, tracks).await?;
     let head = Head {
         total_bytes: plan.total_bytes(),
@@ -71,7 +75,7 @@ pub async fn answer(
         content_type: "video/mp4",
         settled,
     };
-    let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
+    let body = |wanted| Body::from_stream(placed(bytes_of(node.clone(), plan.clone(), wanted), place));
     Ok(respond(method, headers, &head, body))
 }
 
@@ -259,6 +263,16 @@ pub fn respond(
 /// Bytes of a body, or why it broke off.
 pub type Piece = Result<Bytes, std::io::Error>;
 
+/// The pieces of a body, which has its place until it ends.
+pub fn placed(
+    pieces: impl stream::Stream<Item = Piece> + Send,
+    place: OwnedSemaphorePermit,
+) -> impl stream::Stream<Item = Piece> + Send {
+    pieces.inspect(move |_| {
+        let _ = &place;
+    })
+}
+
 /// Says why in the log, and breaks off.
 pub fn failed(error: impl std::fmt::Display) -> std::io::Error {
     // The length was promised, so all that is left is to break off; players resume with a range request.
@@ -280,11 +294,10 @@ fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl s
                         let bytes = front(&node, &plan, slices, &tables).await?;
                         stream::once(async { Ok(bytes) }).boxed()
                     }
-                    Unit::Object { key, range } => {
+                    Unit::Object { key, range, part } => {
                         // A task of its own: while a slow viewer takes the slice before, nobody polls this one,
                         // and its time limits would run out.
-                        let store = node.store.clone();
-                        let opening = tokio::spawn(async move { object_range(&store, key, range).await });
+                        let opening = tokio::spawn(async move { media(&node, key, range, part).await });
                         AbortOnDropHandle::new(opening).await.map_err(failed)?.map_err(failed)?
                     }
                 };
@@ -293,6 +306,26 @@ fn bytes_of(node: Arc<Node>, plan: Arc<ExportPlan>, range: Range<u64>) -> impl s
         })
         .buffered(2)
         .try_flatten()
+}
+
+/// The bytes `range` of an object, once the part in which they lie is proven.
+async fn media(node: &Node, key: ObjectKey, range: Range<u64>, part: Range<u64>) -> Result<ByteStream, StoreError> {
+    let lent = match node.objects.part(&key, &part, Keep::No).await? {
+        Proven::Held(bytes) => {
+            let at = |offset: u64| usize::try_from(offset.saturating_sub(part.start)).unwrap_or(usize::MAX);
+            let (from, to) = (at(range.start), at(range.end));
+            if from > to || to > bytes.len() {
+                let why = format!("get {key}: {range:?} lies outside the part {part:?}");
+                return Err(StoreError::new(StoreErrorKind::Other, why));
+            }
+            node.objects.lend(bytes.slice(from..to))
+        }
+        Proven::Stored => None,
+    };
+    match lent {
+        Some(lent) => Ok(stream::once(async { Ok(lent) }).boxed()),
+        None => object_range(&node.store, key, range).await,
+    }
 }
 
 /// Slices before the media, as one piece: a small answer is one write.
@@ -339,7 +372,7 @@ enum Unit {
     /// Slices before the media, up to [`FRONT_BYTES`].
     Front(Vec<Slice>),
     /// Media.
-    Object { key: ObjectKey, range: Range<u64> },
+    Object { key: ObjectKey, range: Range<u64>, part: Range<u64> },
 }
 
 /// The units of a range, one by one, owning the plan.
@@ -357,12 +390,12 @@ impl Iterator for Walk {
         while bytes < FRONT_BYTES {
             let Some(slice) = self.plan.slices(self.at..self.end).next() else { break };
             let length = slice.bytes();
-            if let Slice::Object { key, range } = slice {
+            if let Slice::Object { key, range, part } = slice {
                 if !front.is_empty() {
                     break;
                 }
                 self.at += length;
-                return Some(Unit::Object { key, range });
+                return Some(Unit::Object { key, range, part });
             }
             self.at += length;
             bytes += length;

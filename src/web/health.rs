@@ -25,6 +25,9 @@ pub async fn healthz() -> Response<Body> {
 }
 
 pub async fn readyz(State(node): State<Arc<Node>>) -> Response<Body> {
+    if node.stopping.is_cancelled() {
+        return Problem::unavailable("Not ready: this process is being stopped.").into_response();
+    }
     let (index, store) = tokio::join!(node.index.ping(), node.store.ping());
     let mut faults = Vec::new();
     if let Err(error) = index {

@@ -5,14 +5,14 @@
 
 use super::Node;
 use super::body::object_range;
+use super::cache::objects::Keep;
+use super::cache::parts::Proven;
 use super::conditional::{Selection, any_will_do, not_modified, select};
 use super::problem::Problem;
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, ObjectKey, StreamName, TrackId};
-use crate::store::ByteStream;
+use crate::store::StoreErrorKind;
 use axum::body::Body;
-use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use std::ops::Range;
 use std::time::Duration;
@@ -24,10 +24,6 @@ const LARGEST_BYTES: u64 = 1 << 30;
 const SIGNED_FOR: Duration = Duration::from_secs(3600);
 /// The way there is kept for less: whoever got it last has as much time again.
 const SIGNED_CACHE: &str = "public, max-age=1800";
-/// A larger one streams past the cache.
-const LARGEST_KEPT_BYTES: u64 = super::cache::objects::LARGEST_BYTES / 2;
-/// `prft` and `moof` of the longest sample table take less.
-const LARGEST_FRONT_BYTES: usize = 2 << 20;
 
 fn no_such_segment() -> Problem {
     Problem::not_found("There is no such segment.")
@@ -55,29 +51,29 @@ pub async fn segment(
         Ok(begun) => begun,
         Err(unsatisfiable) => return Ok(*unsatisfiable),
     };
-    let whole = wanted.end - wanted.start == total_bytes;
-    let bytes = match method {
-        // What is in this machine's memory anyway is not kept twice.
-        _ if method != Method::HEAD && whole && total_bytes <= LARGEST_KEPT_BYTES && !node.store.is_near() => {
-            Some(node.objects.range(&key, range.clone(), is_part).await?)
-        }
-        _ => node.objects.kept(&key, &range).await,
-    };
-    let lent = bytes.as_ref().and_then(|b| node.objects.lend(b.slice(wanted.start as usize..wanted.end as usize)));
-    *response.body_mut() = if method == Method::HEAD {
-        if bytes.is_none() {
+    if method == Method::HEAD {
+        if node.objects.kept(&key, &range).await.is_none() {
             // A HEAD says whether a GET would find it all.
             check_size(node, &key, &range).await?;
         }
-        Body::empty()
-    } else if let Some(lent) = lent {
-        Body::from(lent)
-    } else if whole {
-        Body::from_stream(checked(object_range(&node.store, key, range).await?, total_bytes).await?)
-    } else {
-        check_size(node, &key, &range).await?;
-        let absolute = range.start + wanted.start..range.start + wanted.end;
-        Body::from_stream(object_range(&node.store, key, absolute).await?)
+        return Ok(response);
+    }
+    // A URL that somebody made up must not be answered, and cached, with bytes that are no segment; nor one of ours with
+    // bytes that are not what was written. Part of it is sent when all of it is right.
+    let proven = match node.objects.part(&key, &range, Keep::Yes).await {
+        Err(error) if error.kind == StoreErrorKind::NotFound => return Err(no_such_segment()),
+        proven => proven?,
+    };
+    let lent = match proven {
+        Proven::Held(bytes) => node.objects.lend(bytes.slice(wanted.start as usize..wanted.end as usize)),
+        Proven::Stored => None,
+    };
+    *response.body_mut() = match lent {
+        Some(lent) => Body::from(lent),
+        None => {
+            let absolute = range.start + wanted.start..range.start + wanted.end;
+            Body::from_stream(object_range(&node.store, key, absolute).await?)
+        }
     };
     Ok(response)
 }
@@ -142,64 +138,9 @@ pub async fn init(
     Ok(response)
 }
 
-/// For [`super::cache::objects::Objects::range`].
-fn is_part(front: &[u8], length: u64) -> Option<bool> {
-    match part_length(front) {
-        Front::Says(bytes) => Some(bytes == length),
-        Front::CutShort if front.len() < LARGEST_FRONT_BYTES => None,
-        _ => Some(false),
-    }
-}
-
 /// 404 unless the object holds all of `range`: a URL that somebody made up must not promise more.
 async fn check_size(node: &Node, key: &ObjectKey, range: &Range<u64>) -> Result<(), Problem> {
     if node.store.head(key).await? < range.end { Err(no_such_segment()) } else { Ok(()) }
-}
-
-/// Lets a part through whose own boxes say that it is `length` bytes long: a URL that somebody made up would else
-/// be answered, and cached, with bytes that are no segment. Costs no request to the store.
-async fn checked(mut pieces: ByteStream, length: u64) -> Result<ByteStream, Problem> {
-    let mut front = Bytes::new();
-    loop {
-        match is_part(&front, length) {
-            Some(true) => break,
-            Some(false) => return Err(no_such_segment()),
-            None => match pieces.try_next().await? {
-                Some(piece) if front.is_empty() => front = piece,
-                Some(piece) => front = [front, piece].concat().into(),
-                None => return Err(no_such_segment()),
-            },
-        }
-    }
-    Ok(stream::once(async { Ok(front) }).chain(pieces).boxed())
-}
-
-/// What the first bytes of a part say.
-#[derive(Debug, PartialEq, Eq)]
-enum Front {
-    /// Its whole length in bytes.
-    Says(u64),
-    /// Nothing yet.
-    CutShort,
-    /// That it is none.
-    Foreign,
-}
-
-/// A part is `prft`, `moof`, `mdat`, each with a 32-bit size (ISO/IEC 14496-12 4.2).
-fn part_length(front: &[u8]) -> Front {
-    let mut at = 0u64;
-    for kind in [b"prft", b"moof", b"mdat"] {
-        let Ok(start) = usize::try_from(at) else { return Front::Foreign };
-        let Some(&[a, b, c, d, ref name @ ..]) = front.get(start..).and_then(|rest| rest.first_chunk::<8>()) else {
-            return Front::CutShort;
-        };
-        let size = u64::from(u32::from_be_bytes([a, b, c, d]));
-        if name != kind || size < 8 {
-            return Front::Foreign;
-        }
-        at += size;
-    }
-    Front::Says(at)
 }
 
 /// 304.
@@ -250,30 +191,5 @@ pub fn unsatisfiable(total_bytes: u64) -> Response<Body> {
 pub fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_part_says_how_long_it_is() {
-        let boxes = |kinds: &[(&[u8; 4], u32)]| -> Vec<u8> {
-            let one = |(kind, size): &(&[u8; 4], u32)| {
-                let body = vec![0; if *kind == b"mdat" { 0 } else { *size as usize - 8 }];
-                [&size.to_be_bytes()[..], &kind[..], &body].concat()
-            };
-            kinds.iter().flat_map(one).collect()
-        };
-        let good = boxes(&[(b"prft", 32), (b"moof", 100), (b"mdat", 1000)]);
-        assert_eq!(part_length(&good), Front::Says(1132));
-        for short in [0, 7, 32, 139] {
-            assert_eq!(part_length(&good[..short]), Front::CutShort, "{short}");
-        }
-        assert_eq!(part_length(&good[32..]), Front::Foreign);
-        assert_eq!(part_length(&[0; 8]), Front::Foreign);
-        let huge = [&u32::MAX.to_be_bytes()[..], b"prft"].concat();
-        assert_eq!(part_length(&huge), Front::CutShort);
     }
 }

@@ -25,25 +25,31 @@ mod ts_export;
 mod ui;
 mod watched;
 
-use self::cache::objects::Objects;
+use self::cache::objects::{Keep, Objects};
+use self::cache::parts::Proven;
 use self::cache::rows::Rows;
 use self::problem::Problem;
+pub use self::server::Limits;
 pub use self::service::Service;
 use crate::index::{Index, IndexError};
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
 use crate::playback::export::ExportPlan;
 use crate::playback::hls::PlainHls;
 use crate::playback::ts_export::TsExportPlan;
-use crate::store::ObjectStore;
+use crate::store::{self, ObjectStore};
 use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// Exports prepared lately, so that a player's many range requests prepare one once.
 const EXPORT_CACHE_BYTES: u64 = 64 << 20;
+
+/// A TS export holds the objects that it muxes: some megabytes. An MP4 export passes them on.
+const TS_EXPORT_PLACES: u32 = 8;
 
 /// Sources that an operator looks at, at once.
 const MOST_SOURCE_TESTS: usize = 2;
@@ -61,6 +67,12 @@ pub struct PlaybackOptions {
     pub segment_seconds: u32,
     /// Most endless streams at once.
     pub max_streams: usize,
+    /// Most exports at once; one as TS counts for [`TS_EXPORT_PLACES`].
+    pub max_exports: usize,
+    /// Most requests whose answer has not begun, at once.
+    pub max_requests: usize,
+    /// What connections may have.
+    pub limits: Limits,
     /// How JPEG previews are made; not at all when `None`.
     pub jpeg: Option<preview::JpegOptions>,
     /// What plain `.m3u8` means, for streams that say so.
@@ -86,6 +98,9 @@ impl PlaybackOptions {
             media_redirect: false,
             segment_seconds: 6,
             max_streams: 4000,
+            max_exports: 512,
+            max_requests: 1024,
+            limits: Limits::default(),
             jpeg: None,
             plain_hls: HashMap::new(),
             row_cache_bytes: 256 << 20,
@@ -112,6 +127,7 @@ pub struct Node {
     jpegs: Option<preview::Jpegs>,
     muxed: stream_mode::MuxedParts,
     places: stream_mode::Places,
+    export_places: Arc<tokio::sync::Semaphore>,
     plain: plain::Plain,
     events: admin::Events,
     /// Sources that may be looked at at once.
@@ -132,6 +148,68 @@ impl Node {
     /// [`cache::objects::LARGEST_BYTES`].
     pub async fn object(&self, key: &ObjectKey) -> Result<bytes::Bytes, Problem> {
         Ok(self.objects.whole(key).await?)
+    }
+
+    /// A whole segment object of which `check` approves, and what it made of it. Damage on the way is healed by reading
+    /// again, once.
+    ///
+    /// # Errors
+    /// As [`Node::object`]; 500 where the store has other bytes than were written.
+    pub async fn segment_object<T, E: std::error::Error>(
+        &self,
+        key: &ObjectKey,
+        check: impl Fn(&bytes::Bytes) -> Result<T, E>,
+    ) -> Result<(bytes::Bytes, T), Problem> {
+        for attempt in 0..2 {
+            let bytes = self.object(key).await?;
+            match check(&bytes) {
+                Ok(made) => return Ok((bytes, made)),
+                Err(error) if attempt == 0 => tracing::warn!(%key, %error, "an object came damaged; it is read again"),
+                Err(error) => {
+                    metrics::counter!("evertape_damaged_parts_total").increment(1);
+                    tracing::error!(%key, %error, "an object in the store is damaged; `evertape check --deep` finds all such");
+                }
+            }
+            self.objects.forget(key).await;
+        }
+        Err(Problem::damaged())
+    }
+
+    /// The bytes `wanted` of a proven `part` of a segment, from memory or read for this caller.
+    ///
+    /// # Errors
+    /// As [`Node::object`]; 500 where the store has other bytes than were written.
+    pub async fn proven(
+        &self,
+        key: &ObjectKey,
+        part: &Range<u64>,
+        wanted: &Range<u64>,
+    ) -> Result<bytes::Bytes, Problem> {
+        let gone = || Problem::not_found("This part of the recording is not (or no longer) in the store.");
+        match self.objects.part(key, part, Keep::Yes).await? {
+            Proven::Held(bytes) => {
+                let at = |offset: u64| offset.checked_sub(part.start).and_then(|at| usize::try_from(at).ok());
+                match (at(wanted.start), at(wanted.end)) {
+                    (Some(from), Some(to)) if from <= to && to <= bytes.len() => Ok(bytes.slice(from..to)),
+                    _ => Err(gone()),
+                }
+            }
+            Proven::Stored => {
+                let bytes = store::read_all(&*self.store, key, wanted.clone()).await?;
+                if bytes.len() as u64 == wanted.end.saturating_sub(wanted.start) { Ok(bytes) } else { Err(gone()) }
+            }
+        }
+    }
+
+    /// Room for one more export of this weight.
+    ///
+    /// # Errors
+    /// 503 when there is none.
+    fn export_place(&self, weight: u32) -> Result<tokio::sync::OwnedSemaphorePermit, Problem> {
+        self.export_places.clone().try_acquire_many_owned(weight).map_err(|_| {
+            metrics::counter!("evertape_http_refused_total", "reason" => "exports").increment(1);
+            Problem::unavailable("This node makes as many exports as it may. Try again in a moment.")
+        })
     }
 
     /// An init segment, checked against its name.
@@ -167,7 +245,7 @@ pub async fn serve_metrics(
     metrics: PrometheusHandle,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
-    server::run(listener, TowerToHyperService::new(health::router(metrics)), cancel).await
+    server::run(listener, TowerToHyperService::new(health::router(metrics)), Limits::default(), cancel).await
 }
 
 /// Answers requests on `listener` until `cancel`; then finishes what runs, for some seconds.
@@ -181,12 +259,13 @@ pub async fn serve(
     options: PlaybackOptions,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
+    let limits = options.limits;
     let service = service(store, index, options, cancel.clone());
     let answer = move |request| {
         let service = service.clone();
         async move { Ok(service.answer(request).await) }
     };
-    server::run(listener, hyper::service::service_fn(answer), cancel).await
+    server::run(listener, hyper::service::service_fn(answer), limits, cancel).await
 }
 
 /// What [`serve`] answers with, without connections. What has no end ends with `stopping`.
@@ -206,6 +285,7 @@ pub fn service(
     let compressed = encoding::Compressed::new();
     let muxed = stream_mode::MuxedParts::new(options.media_cache_bytes / 4);
     let places = stream_mode::Places::new(options.max_streams);
+    let export_places = Arc::new(tokio::sync::Semaphore::new(options.max_exports));
     Service::new(Arc::new(Node {
         store,
         index,
@@ -219,6 +299,7 @@ pub fn service(
         jpegs,
         muxed,
         places,
+        export_places,
         plain,
         events: admin::Events::default(),
         source_tests: tokio::sync::Semaphore::new(MOST_SOURCE_TESTS),

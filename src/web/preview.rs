@@ -139,9 +139,9 @@ async fn mp4(node: &Node, method: &Method, headers: &HeaderMap, found: Found) ->
     Ok(response)
 }
 
-/// The coded picture, read once for all who want it.
+/// The coded picture, once the part in which it lies is proven: the part is read once for all pictures in it.
 async fn payload(node: &Node, picture: &Picture) -> Result<Bytes, Problem> {
-    Ok(node.objects.range(&picture.object, picture.bytes.clone(), |_, _| Some(true)).await?)
+    node.proven(&picture.object, &picture.part, &picture.bytes).await
 }
 
 /// The whole file in memory.

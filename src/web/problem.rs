@@ -50,6 +50,12 @@ impl Problem {
         Self { no_store: true, ..problem }
     }
 
+    /// 500: the store has other bytes than were written.
+    pub fn damaged() -> Self {
+        let what = "This part of the recording is damaged in the store; what lies before and after it can be played.";
+        Self { no_store: true, ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, what) }
+    }
+
     /// The same, not to be cached at all.
     pub fn not_cached(self) -> Self {
         Self { no_store: true, ..self }
@@ -115,6 +121,7 @@ impl From<StoreError> for Problem {
                 let cause = error.cause.as_ref().map(ToString::to_string);
                 tracing::warn!(?kind, %error, cause, "the object store did not answer a request");
                 match kind {
+                    StoreErrorKind::Damaged => Self::damaged(),
                     StoreErrorKind::Other => Self::internal(),
                     _ => Self::unavailable("The store of recordings cannot be reached. Try again in a moment."),
                 }

@@ -19,6 +19,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tower_service::Service as _;
 
 /// An answer must have begun by then.
@@ -33,6 +34,8 @@ pub struct Service {
     own: Router,
     api: Router,
     counters: Arc<Counters>,
+    /// Room for requests whose answer has not begun.
+    begun: Arc<Semaphore>,
 }
 
 impl Service {
@@ -50,7 +53,8 @@ impl Service {
             .fallback(async || answers::nothing_here().into_response())
             .with_state(node.clone());
         let api = admin::router(node.clone());
-        Self { node, own, api, counters: Arc::default() }
+        let begun = Arc::new(Semaphore::new(node.options.max_requests));
+        Self { node, own, api, counters: Arc::default(), begun }
     }
 
     /// The answer to one request.
@@ -82,13 +86,21 @@ impl Service {
         response
     }
 
+    /// Whoever would only wait in a queue is told so at once, and a load balancer or player goes elsewhere.
+    fn room(&self) -> Result<SemaphorePermit<'_>, Problem> {
+        self.begun.try_acquire().map_err(|_| {
+            metrics::counter!("evertape_http_refused_total", "reason" => "requests").increment(1);
+            Problem::unavailable("This node has as much to do as it can. Try again in a moment.")
+        })
+    }
+
     async fn play(&self, request: &Parts) -> Response<Body> {
         let method = &request.method;
         let (kind, answered) = if method != Method::GET && method != Method::HEAD {
             ("other", Err(answers::refused_method()))
         } else {
-            match answers::parse(&request.uri) {
-                Ok(parsed) => {
+            match answers::parse(&request.uri).and_then(|parsed| Ok((parsed, self.room()?))) {
+                Ok((parsed, _room)) => {
                     let answer = answers::dispatch(&self.node, method, &request.headers, &parsed);
                     let answered = tokio::time::timeout(BEGIN_WITHIN, answer).await;
                     let late = |_| Err(Problem::unavailable("The answer took too long. Try again in a moment."));

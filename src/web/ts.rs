@@ -139,8 +139,7 @@ fn segment_tag(kind: &str, id: &SegmentId, tracks: &[TrackId]) -> String {
 async fn read(node: &Node, id: &SegmentId, tracks: &[TrackId]) -> Result<(Bytes, SegmentWithTables), Problem> {
     let no_such_segment = || Problem::not_found("There is no such segment.");
     let key = id.object_key().ok_or_else(no_such_segment)?;
-    let bytes = node.object(&key).await?;
-    let segment = cmaf::read_segment(&key, &bytes).map_err(|error| damaged(id, &error))?;
+    let (bytes, segment) = node.segment_object(&key, |object| cmaf::read_segment(&key, object)).await?;
     if tracks.iter().any(|t| segment.segment.part(*t).is_none()) {
         return Err(no_such_segment());
     }

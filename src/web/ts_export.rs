@@ -8,7 +8,7 @@ use super::answers::init_hashes;
 use super::body::object_range;
 use super::cache::rows::Known;
 use super::cache::tables::Name;
-use super::export::{self, Head, Piece, cache_name, failed, respond, window_of};
+use super::export::{self, Head, Piece, cache_name, failed, placed, respond, window_of};
 use super::problem::Problem;
 use crate::media::segment::SegmentWithTables;
 use crate::media::{Segment, StreamName, UtcRange, UtcUs};
@@ -53,6 +53,7 @@ pub async fn answer(
     duration_us: i64,
     tracks: Option<&TrackChoice>,
 ) -> Result<Response<Body>, Problem> {
+    let place = node.export_place(super::TS_EXPORT_PLACES)?;
     let (plan, _, settled) = plan(node, stream, from, duration_us, tracks).await?;
     let head = Head {
         total_bytes: plan.total_bytes(),
@@ -62,7 +63,7 @@ pub async fn answer(
         content_type: "video/mp2t",
         settled,
     };
-    let body = |wanted| Body::from_stream(bytes_of(node.clone(), plan.clone(), wanted));
+    let body = |wanted| Body::from_stream(placed(bytes_of(node.clone(), plan.clone(), wanted), place));
     Ok(respond(method, headers, &head, body))
 }
 

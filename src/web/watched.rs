@@ -15,9 +15,6 @@ use tokio::time::Sleep;
 const GREETING_WITHIN: Duration = Duration::from_secs(30);
 /// As long as the preface of HTTP/2 (RFC 9113 3.4), which tells it from HTTP/1.
 const GREETING_BYTES: usize = 24;
-/// A peer that takes not a single byte for so long is gone, or means harm. A player that was paused comes back
-/// with a range request.
-const TAKE_WITHIN: Duration = Duration::from_secs(120);
 
 /// See the module.
 pub struct Watched<T> {
@@ -29,9 +26,9 @@ pub struct Watched<T> {
 }
 
 impl<T> Watched<T> {
-    /// Must be called inside a runtime.
-    pub fn new(inner: T) -> Self {
-        Self::with_limits(inner, GREETING_WITHIN, TAKE_WITHIN)
+    /// A peer that takes no byte for `take_within` is given up. Must be called inside a runtime.
+    pub fn new(inner: T, take_within: Duration) -> Self {
+        Self::with_limits(inner, GREETING_WITHIN, take_within)
     }
 
     fn with_limits(inner: T, greeting_within: Duration, take_within: Duration) -> Self {

@@ -196,6 +196,17 @@ impl Bed {
         self.node_over(self.store.clone(), options).await
     }
 
+    /// A node with these limits; what stops it, and what ends with it.
+    pub async fn node_to_stop(&self, limits: web::Limits) -> (String, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let (store, index, token) = (self.store.clone(), Arc::new(self.index.clone()), stop.clone());
+        let options = PlaybackOptions { limits, ..options() };
+        let ended = tokio::spawn(async move { web::serve(listener, store, index, options, token).await.unwrap() });
+        (format!("http://{address}/demo"), stop, ended)
+    }
+
     /// A node over the same index and another store.
     pub async fn node_over(&self, store: Arc<dyn ObjectStore>, options: PlaybackOptions) -> String {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

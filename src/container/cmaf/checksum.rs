@@ -9,7 +9,8 @@
 //! have exactly their boxes, and nothing that looks like a checksum where one would be.
 
 use super::boxes::{Cursor, put_box};
-use super::fragment::PRFT_BYTES;
+use super::fragment::{PRFT_BYTES, ntp_timestamp};
+use crate::media::segment::SegmentId;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 /// Type of the box with a part's checksum: 69d06a59-ead8-4b63-abd0-7cfaa51cc8d8, chosen at random once for Evertape.
@@ -22,6 +23,11 @@ const HASH_BYTES: usize = 8;
 
 /// As far as the header of `traf`: `prft`, header of `moof`, `mfhd`, header of `traf`.
 const FRONT_BYTES: usize = PRFT_BYTES + 8 + 16 + 8;
+/// Where the wall time of `prft` is (14496-12 8.16.5), and the number of `mfhd` (8.8.5).
+const NTP_AT: usize = 16;
+const NUMBER_AT: usize = PRFT_BYTES + 8 + 12;
+/// Sound and picture of one segment begin no further apart.
+const NEAR_SECONDS: i64 = 300;
 /// The last bytes of `moof`, where the checksum is, and the header of `mdat`.
 const TAIL_BYTES: usize = CHECKSUM_BOX_BYTES + 8;
 /// No `moof` of ours is as large: 16 bytes for each of the most samples of a table.
@@ -93,6 +99,17 @@ impl PartVerifier {
             self.hash.update(rest);
         }
         self.seen += rest.len() as u64;
+    }
+
+    /// Whether the part's own boxes say that it is one of the segment `id`: its number, and a time near the segment's. A
+    /// store that gives the bytes of another object gives a part whose checksum is right.
+    pub fn is_of(&self, id: &SegmentId) -> bool {
+        let field = |at: usize| self.front.get(at..);
+        let ntp = field(NTP_AT).and_then(|b| b.first_chunk()).map(|b| u64::from_be_bytes(*b));
+        let number = field(NUMBER_AT).and_then(|b| b.first_chunk()).map(|b| u32::from_be_bytes(*b));
+        // NTP times begin anew in 2036: their difference does not.
+        let apart = ntp.map(|ntp| ntp.wrapping_sub(ntp_timestamp(id.start)).cast_signed() >> 32);
+        number == Some(id.sequence as u32) && apart.is_some_and(|seconds| seconds.abs() <= NEAR_SECONDS)
     }
 
     /// The verdict, once all bytes were given.
@@ -209,6 +226,23 @@ mod tests {
                 assert_eq!(verifier.finish(), PartCheck::Verified, "in pieces of {size}");
             }
         }
+    }
+
+    #[test]
+    fn a_part_is_of_its_segment_and_of_no_other() {
+        let (_, segment, _) = small_segment();
+        for part in parts() {
+            let mut verifier = PartVerifier::default();
+            part.chunks(7).for_each(|piece| verifier.update(piece));
+            let id = segment.id.clone();
+            assert!(verifier.is_of(&id));
+            assert!(!verifier.is_of(&SegmentId { sequence: id.sequence + 1, ..id.clone() }));
+            assert!(verifier.is_of(&SegmentId { start: id.start.plus_us(60_000_000), ..id.clone() }));
+            for apart in [-400_000_000, 400_000_000, 3_600_000_000_000] {
+                assert!(!verifier.is_of(&SegmentId { start: id.start.plus_us(apart), ..id.clone() }));
+            }
+        }
+        assert!(!PartVerifier::default().is_of(&segment.id));
     }
 
     #[test]

@@ -94,7 +94,11 @@ struct Entries {
 struct PartRecord {
     /// First byte in the object.
     object_at: u64,
-    bytes: u64,
+    bytes: u32,
+    /// What of its part of the segment lies before them: the boxes, and samples that are left out.
+    before_bytes: u32,
+    /// What of it lies behind them.
+    behind_bytes: u32,
     /// First byte, counted from the first byte of media in the file.
     media_at: u64,
     /// Sum of its deltas in `stts`.

@@ -198,9 +198,15 @@ impl Records {
                 let Some(part) = kept.as_slice().first().filter(|k| k.segment == index) else { continue };
                 kept.next();
                 used = true;
+                let (before_bytes, bytes, behind_bytes) = around(segment, part).ok_or(ExportError::Damaged {
+                    sequence: segment.id.sequence,
+                    what: "samples outside their part",
+                })?;
                 track.parts.push(PartRecord {
                     object_at: part.object_at,
-                    bytes: part.bytes,
+                    bytes,
+                    before_bytes,
+                    behind_bytes,
                     media_at: self.media_bytes,
                     total: part.total,
                     before: track.entries,
@@ -243,6 +249,14 @@ impl Records {
             key,
         });
     }
+}
+
+/// Bytes of the part of the segment before what is kept of it, of that, and behind it.
+fn around(segment: &Segment, kept: &Kept) -> Option<(u32, u32, u32)> {
+    let part = segment.tracks.get(usize::from(kept.ordinal))?;
+    let before = kept.object_at.checked_sub(part.offset)?;
+    let behind = part.offset.checked_add(part.length)?.checked_sub(kept.object_at.checked_add(kept.bytes)?)?;
+    Some((u32::try_from(before).ok()?, u32::try_from(kept.bytes).ok()?, u32::try_from(behind).ok()?))
 }
 
 fn plus(before: Entries, part: &Kept) -> Option<Entries> {

@@ -26,6 +26,8 @@ pub enum Slice {
         key: ObjectKey,
         /// Half-open, not empty.
         range: Range<u64>,
+        /// The part of the segment in which they lie, head and all: what has a checksum.
+        part: Range<u64>,
     },
 }
 
@@ -234,11 +236,13 @@ impl ExportPlan {
         let part = self.tracks.iter().find_map(|track| {
             let at = track.parts.binary_search_by_key(&(index as u32), |p| p.segment).ok()?;
             let part = track.parts.get(at)?;
-            (part.media_at..part.media_at + part.bytes).contains(&from).then_some(part)
+            (part.media_at..part.media_at + u64::from(part.bytes)).contains(&from).then_some(part)
         })?;
         let start = part.object_at + (from - part.media_at);
-        let end = part.object_at + part.bytes.min(to - part.media_at);
-        Some(Slice::Object { key: self.key_of(record)?, range: start..end })
+        let end = part.object_at + u64::from(part.bytes).min(to - part.media_at);
+        let whole = part.object_at.checked_sub(u64::from(part.before_bytes))?
+            ..part.object_at + u64::from(part.bytes) + u64::from(part.behind_bytes);
+        Some(Slice::Object { key: self.key_of(record)?, range: start..end, part: whole })
     }
 }
 
@@ -287,7 +291,7 @@ fn render_part(
         Table::TimeToSample => tables::time_to_sample(samples, part.total, entries.times),
         Table::CompositionOffset => tables::composition_offsets(samples, entries.compositions),
         Table::SyncSample => tables::sync_samples(samples, part.before.samples, entries.syncs),
-        Table::SampleSize => tables::sample_sizes(samples, part.bytes),
+        Table::SampleSize => tables::sample_sizes(samples, u64::from(part.bytes)),
         Table::SampleToChunk | Table::ChunkOffset | Table::ChunkOffset64 => None,
     };
     rendered.ok_or(ExportError::Disagree(sequence))

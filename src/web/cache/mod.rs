@@ -3,6 +3,7 @@
 
 pub mod flight;
 pub mod objects;
+pub mod parts;
 pub mod refreshed;
 pub mod rows;
 pub mod tables;

@@ -1,18 +1,22 @@
 //! Objects of the store, fetched once for all who want them.
 //!
-//! Comes in: keys and ranges. Goes out: bytes, shared by all who were given them. What the cache keeps, what is
-//! being fetched and what was lent to answers under way are each bounded by bytes; beyond that a caller is told
-//! to stream past the cache. Never: an object larger than [`LARGEST_BYTES`] in memory.
+//! Comes in: keys and ranges. Goes out: bytes, shared by all who were given them; those of a part of a segment only
+//! once they are proven. What the cache keeps, what is being fetched and what was lent to answers under way are each
+//! bounded by bytes; beyond that a caller is told to stream past the cache. Never: an object larger than
+//! [`LARGEST_BYTES`] in memory.
 
 use super::super::problem::Problem;
 use super::flight::Flights;
+use super::parts::{LARGEST_HELD_BYTES, Proven, prove};
 use crate::media::ObjectKey;
 use crate::store::{ObjectStore, StoreError, StoreErrorKind};
 use bytes::{Bytes, BytesMut};
 use futures::TryStreamExt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use xxhash_rust::xxh3::Xxh3;
 
 /// Largest object, or part of one, that is held in memory.
 pub const LARGEST_BYTES: u64 = 64 << 20;
@@ -35,16 +39,32 @@ enum Name {
     Made(String),
 }
 
-/// What the first bytes of a range say of it, given how long it was said to be: whether it is what it should be,
-/// or `None` when they are too few to tell.
-pub type Check = fn(&[u8], u64) -> Option<bool>;
+/// What was proven is believed for so long, where its bytes are read again to be sent: a disk may go bad.
+const BELIEVED_FOR: Duration = Duration::from_secs(600);
+/// Parts that are believed, at most: 16 bytes each, and what a map needs besides.
+const MOST_BELIEVED: u64 = 100_000;
+/// What a part that is too large to hold counts for while it streams by.
+const PASSING_BYTES: u64 = 1 << 20;
+
+/// What becomes of a part that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Others will want it.
+    Yes,
+    /// It passes by, as one of thousands of an export.
+    No,
+}
 
 /// See the module.
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
     kept: moka::future::Cache<Name, Bytes>,
-    flights: Flights<Part, Result<Bytes, StoreError>>,
+    flights: Flights<Part, Result<Proven, StoreError>>,
+    /// Fingerprints of parts that were proven lately.
+    believed: moka::future::Cache<u128, ()>,
     makings: Flights<String, Result<Bytes, Problem>>,
+    /// Room for what is being made: each takes a processor, and some megabytes.
+    making: Arc<Semaphore>,
     /// KiB that may be on their way from the store.
     fetching: Arc<Semaphore>,
     /// KiB that answers under way may hold.
@@ -75,7 +95,9 @@ impl Objects {
             store,
             kept,
             flights: Flights::default(),
+            believed: moka::future::Cache::builder().max_capacity(MOST_BELIEVED).time_to_live(BELIEVED_FOR).build(),
             makings: Flights::default(),
+            making: Arc::new(Semaphore::new(2 * std::thread::available_parallelism().map_or(2, Into::into))),
             fetching: Arc::new(Semaphore::new(permits)),
             lent: Arc::new(Semaphore::new(permits)),
             most_kib,
@@ -89,16 +111,39 @@ impl Objects {
     /// # Errors
     /// Whatever the store says; `Other` for an object larger than [`LARGEST_BYTES`].
     pub async fn whole(&self, key: &ObjectKey) -> Result<Bytes, StoreError> {
-        self.part((key.clone(), None), LARGEST_BYTES, |_, _| Some(true)).await
+        let part = (key.clone(), None);
+        if let Some(bytes) = self.kept.get(&Name::Stored(part.clone())).await {
+            self.hits.increment(1);
+            return Ok(bytes);
+        }
+        self.misses.increment(1);
+        match self.read(part, Keep::Yes).await? {
+            Proven::Held(bytes) => Ok(bytes),
+            Proven::Stored => Err(too_large(key)),
+        }
     }
 
-    /// The bytes `range` of an object, of which `check` must approve: else no more of it is read.
+    /// Forgets a whole object whose bytes were found to be damaged: they may have been damaged on the way.
+    pub async fn forget(&self, key: &ObjectKey) {
+        self.kept.invalidate(&Name::Stored((key.clone(), None))).await;
+    }
+
+    /// The part of a segment that the bytes `range` of an object are, proven. Where `Keep::No` says that nobody else
+    /// will want it, or where reading costs nothing, only the first one to ask is given the bytes themselves.
     ///
     /// # Errors
-    /// Whatever the store says; `NotFound` for what is not approved of, or ends early.
-    pub async fn range(&self, key: &ObjectKey, range: Range<u64>, check: Check) -> Result<Bytes, StoreError> {
-        let length = range.end.saturating_sub(range.start);
-        self.part((key.clone(), Some(range)), length, check).await
+    /// Whatever the store says; `NotFound` for what is no part, `Damaged` for what is no more what was written.
+    pub async fn part(&self, key: &ObjectKey, range: &Range<u64>, keep: Keep) -> Result<Proven, StoreError> {
+        if let Some(bytes) = self.kept(key, range).await {
+            return Ok(Proven::Held(bytes));
+        }
+        let is_held = range.end.saturating_sub(range.start) <= LARGEST_HELD_BYTES;
+        let is_read_again = keep == Keep::No || !is_held || self.store.is_near();
+        if is_read_again && self.believed.get(&fingerprint(key, range)).await.is_some() {
+            return Ok(Proven::Stored);
+        }
+        self.misses.increment(1);
+        self.read((key.clone(), Some(range.clone())), keep).await
     }
 
     /// The bytes `range` of an object if they are in memory.
@@ -136,12 +181,13 @@ impl Objects {
         }
         self.misses.increment(1);
         let begin = || {
-            let (kept, making) = (self.kept.clone(), make());
+            let (kept, made, making) = (self.kept.clone(), make(), self.making.clone());
             async move {
+                let _room = making.acquire_owned().await;
                 if let Some(bytes) = kept.get(&key).await {
                     return Ok(bytes);
                 }
-                let bytes = making.await?;
+                let bytes = made.await?;
                 kept.insert(key, bytes.clone()).await;
                 Ok(bytes)
             }
@@ -149,32 +195,39 @@ impl Objects {
         self.makings.join(&name, begin).await.unwrap_or_else(|| Err(Problem::internal()))
     }
 
-    async fn part(&self, part: Part, most_bytes: u64, check: Check) -> Result<Bytes, StoreError> {
-        if most_bytes > LARGEST_BYTES {
-            return Err(too_large(&part.0));
-        }
-        let name = Name::Stored(part.clone());
-        if let Some(bytes) = self.kept.get(&name).await {
-            self.hits.increment(1);
-            return Ok(bytes);
-        }
-        self.misses.increment(1);
+    async fn read(&self, part: Part, keep: Keep) -> Result<Proven, StoreError> {
         let fetch = || {
             let (store, kept, part) = (self.store.clone(), self.kept.clone(), part.clone());
-            let (fetching, most_kib) = (self.fetching.clone(), self.most_kib);
+            let (fetching, most_kib, believed) = (self.fetching.clone(), self.most_kib, self.believed.clone());
             async move {
-                // Another one may have ended between the look above and now.
+                let name = Name::Stored(part);
+                // Another one may have ended between the look before and now.
                 if let Some(bytes) = kept.get(&name).await {
-                    return Ok(bytes);
+                    return Ok(Proven::Held(bytes));
                 }
-                let expected = if part.1.is_some() { most_bytes } else { USUAL_BYTES };
-                let kib = u32::try_from(expected.div_ceil(KIB).min(most_kib)).unwrap_or(u32::MAX);
+                let Name::Stored((key, range)) = &name else { return Ok(Proven::Stored) };
+                let expected_bytes = match range.as_ref().map(|r| r.end.saturating_sub(r.start)) {
+                    None => USUAL_BYTES,
+                    Some(bytes) if bytes > LARGEST_HELD_BYTES => PASSING_BYTES,
+                    Some(bytes) => bytes,
+                };
+                let kib = u32::try_from(expected_bytes.div_ceil(KIB).min(most_kib)).unwrap_or(u32::MAX);
                 let _permit = fetching.acquire_many_owned(kib).await;
-                let bytes = fetch(&*store, &part, check).await?;
-                if !store.is_near() || bytes.len() <= SMALL_BYTES {
+                let proven = match range {
+                    None => Proven::Held(whole(&*store, key).await?),
+                    Some(range) => {
+                        let proven = prove(&*store, key, range).await?;
+                        believed.insert(fingerprint(key, range), ()).await;
+                        proven
+                    }
+                };
+                if let Proven::Held(bytes) = &proven
+                    && keep == Keep::Yes
+                    && (!store.is_near() || bytes.len() <= SMALL_BYTES)
+                {
                     kept.insert(name, bytes.clone()).await;
                 }
-                Ok(bytes)
+                Ok(proven)
             }
         };
         self.flights.join(&part, fetch).await.unwrap_or_else(|| {
@@ -183,37 +236,32 @@ impl Objects {
     }
 }
 
+fn fingerprint(key: &ObjectKey, range: &Range<u64>) -> u128 {
+    let mut hash = Xxh3::new();
+    hash.update(&range.start.to_be_bytes());
+    hash.update(&range.end.to_be_bytes());
+    hash.update(key.as_str().as_bytes());
+    hash.digest128()
+}
+
 fn too_large(key: &ObjectKey) -> StoreError {
     StoreError::new(StoreErrorKind::Other, format!("get {key}: more than {LARGEST_BYTES} bytes at once"))
 }
 
-async fn fetch(store: &dyn ObjectStore, (key, range): &Part, check: Check) -> Result<Bytes, StoreError> {
+async fn whole(store: &dyn ObjectStore, key: &ObjectKey) -> Result<Bytes, StoreError> {
     // One byte more than allowed, so that a larger object is noticed and not cut.
-    let asked = range.clone().unwrap_or(0..LARGEST_BYTES + 1);
-    let expected = range.as_ref().map(|r| r.end.saturating_sub(r.start));
-    let foreign = || StoreError::new(StoreErrorKind::NotFound, format!("get {key}: no such part"));
-    let mut pieces = store.get(key, asked).await?;
-    let mut whole = pieces.try_next().await?.unwrap_or_default();
-    let mut verdict = check(&whole, expected.unwrap_or(0));
+    let mut pieces = store.get(key, 0..LARGEST_BYTES + 1).await?;
+    let first = pieces.try_next().await?.unwrap_or_default();
     let mut gathered = BytesMut::new();
-    while verdict != Some(false)
-        && let Some(piece) = pieces.try_next().await?
-    {
+    while let Some(piece) = pieces.try_next().await? {
         if gathered.is_empty() {
-            gathered.reserve(usize::try_from(expected.unwrap_or(USUAL_BYTES).min(LARGEST_BYTES)).unwrap_or(0));
-            gathered.extend_from_slice(&whole);
+            gathered.reserve(USUAL_BYTES as usize);
+            gathered.extend_from_slice(&first);
         }
         if (gathered.len() + piece.len()) as u64 > LARGEST_BYTES {
             return Err(too_large(key));
         }
         gathered.extend_from_slice(&piece);
-        if verdict.is_none() {
-            verdict = check(&gathered, expected.unwrap_or(0));
-        }
     }
-    if !gathered.is_empty() {
-        whole = gathered.freeze();
-    }
-    let short = expected.is_some_and(|bytes| whole.len() as u64 != bytes);
-    if short || verdict != Some(true) { Err(foreign()) } else { Ok(whole) }
+    Ok(if gathered.is_empty() { first } else { gathered.freeze() })
 }

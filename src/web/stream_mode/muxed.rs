@@ -1,9 +1,11 @@
 //! Parts of segments as TS, made once for all viewers who are at the same moment.
 //!
 //! Comes in: which samples. Goes out: packets, shared. Bounded by bytes. Never: reads a byte of an object twice for
-//! viewers at the same moment; reads more than a part of a segment that is larger than one.
+//! viewers at the same moment; sends samples of a part that is not what was written.
 
+use crate::container::cmaf::{PartCheck, PartVerifier};
 use crate::container::mpegts::mux::{MuxError, MuxTrack, mux};
+use crate::media::segment::SegmentId;
 use crate::media::{InitInfo, StreamName};
 use crate::playback::feed::{PART_BYTES, Part, Stretch};
 use crate::web::Node;
@@ -11,8 +13,10 @@ use crate::web::problem::Problem;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Sound is read for a whole segment at a time, if it is no more than this.
-const SMALL_BYTES: u64 = PART_BYTES / 4;
+/// A part is not what its checksum says.
+#[derive(Debug, thiserror::Error)]
+#[error("a part is not what its checksum says")]
+struct Damaged;
 
 /// See the module.
 pub struct MuxedParts {
@@ -48,17 +52,16 @@ impl MuxedParts {
 
 async fn make(node: &Node, stream: &StreamName, part: &Part, discontinuity: bool) -> Result<Bytes, Problem> {
     let mut sources: Vec<(Stretch, InitInfo, Bytes)> = Vec::with_capacity(part.stretches.len());
-    let whole = if part.segment_bytes <= PART_BYTES { Some(node.object(&part.object).await?) } else { None };
-    for (n, stretch) in part.stretches.iter().enumerate() {
+    let whole = match part.segment_bytes <= PART_BYTES {
+        true => Some(node.segment_object(&part.object, |object| verify(object, part)).await?.0),
+        false => None,
+    };
+    for stretch in &part.stretches {
         let init = node.init_info(stream, stretch.init).await?.ok_or_else(Problem::internal)?;
-        let all = &stretch.all_bytes;
         let payload = match &whole {
-            Some(object) => within(object, 0, &stretch.bytes)?,
+            Some(object) => within(object, &stretch.bytes)?,
             None if stretch.bytes.is_empty() => Bytes::new(),
-            None if n > 0 && all.end - all.start <= SMALL_BYTES => {
-                within(&read(node, part, all).await?, all.start, &stretch.bytes)?
-            }
-            None => read(node, part, &stretch.bytes).await?,
+            None => node.proven(&part.object, &stretch.part, &stretch.bytes).await?,
         };
         sources.push((stretch.clone(), init, payload));
     }
@@ -91,15 +94,21 @@ async fn make(node: &Node, stream: &StreamName, part: &Part, discontinuity: bool
     })
 }
 
-async fn read(node: &Node, part: &Part, range: &Range<u64>) -> Result<Bytes, Problem> {
-    Ok(node.objects.range(&part.object, range.clone(), |_, _| Some(true)).await?)
+/// Whether the parts of a whole object that `part` takes of are what was written.
+fn verify(object: &Bytes, part: &Part) -> Result<(), Damaged> {
+    let id = SegmentId::parse_object_key(&part.object);
+    let is_damaged = |stretch: &Stretch| {
+        let mut verifier = PartVerifier::default();
+        verifier.update(&within(object, &stretch.part).unwrap_or_default());
+        verifier.finish() == PartCheck::Damaged || id.as_ref().is_some_and(|id| !verifier.is_of(id))
+    };
+    if part.stretches.iter().any(is_damaged) { Err(Damaged) } else { Ok(()) }
 }
 
-/// The bytes `range` of an object of which `bytes` are those from `start` on.
-fn within(bytes: &Bytes, start: u64, range: &Range<u64>) -> Result<Bytes, Problem> {
-    let cut = |at: u64| at.checked_sub(start).and_then(|at| usize::try_from(at).ok());
-    match (cut(range.start), cut(range.end)) {
-        (Some(from), Some(to)) if from <= to && to <= bytes.len() => Ok(bytes.slice(from..to)),
+/// The bytes `range` of a whole object.
+fn within(object: &Bytes, range: &Range<u64>) -> Result<Bytes, Problem> {
+    match (usize::try_from(range.start), usize::try_from(range.end)) {
+        (Ok(from), Ok(to)) if from <= to && to <= object.len() => Ok(object.slice(from..to)),
         _ => Err(Problem::not_found("This part of the recording is not (or no longer) in the store.")),
     }
 }

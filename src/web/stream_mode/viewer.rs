@@ -99,7 +99,16 @@ impl Viewer {
         if viewer.parts.is_empty() {
             return Err(WindowError::NoSuchTrack.into());
         }
-        viewer.mux().await?;
+        match viewer.mux().await {
+            // Deleted meanwhile, or damaged: what follows is sent.
+            Err(problem) if problem.status != StatusCode::SERVICE_UNAVAILABLE => {
+                viewer.leave_out(&problem);
+                if !viewer.load().await? {
+                    return Err(problem);
+                }
+            }
+            muxed => muxed?,
+        }
         viewer.began = Instant::now();
         Ok(viewer)
     }
@@ -147,15 +156,19 @@ impl Viewer {
                     tokio::time::sleep(RETRY).await;
                 }
                 Err(problem) => {
-                    // Deleted meanwhile, or damaged: what follows is sent.
-                    let sequence = self.current.as_ref().map(|s| s.id.sequence);
-                    tracing::warn!(stream = %self.stream, sequence, why = problem.detail, "a segment is left out of a stream");
-                    self.parts.clear();
-                    self.joined = false;
+                    self.leave_out(&problem);
                     tokio::time::sleep(AFTER_DAMAGE).await;
                 }
             }
         }
+    }
+
+    /// Gives the current segment up: it was deleted meanwhile, or is damaged.
+    fn leave_out(&mut self, problem: &Problem) {
+        let sequence = self.current.as_ref().map(|s| s.id.sequence);
+        tracing::warn!(stream = %self.stream, sequence, why = problem.detail, "a segment is left out of a stream");
+        self.parts.clear();
+        self.joined = false;
     }
 
     /// Muxes the next part, of the next segment if need be. `false` when there is none yet.

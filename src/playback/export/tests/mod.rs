@@ -436,7 +436,7 @@ fn more_than_four_gibibytes() {
     for (track, part) in [(0, 0), (1, 1)] {
         for sample in file.tracks[track].samples.iter().step_by(997) {
             let slice = plan.slices(sample.offset..sample.offset + 1).next().unwrap();
-            let Slice::Object { key, range } = slice else { panic!("{slice:?}") };
+            let Slice::Object { key, range, .. } = slice else { panic!("{slice:?}") };
             let segment = recording.segments.iter().find(|s| s.object == key).unwrap();
             let p = &segment.tracks[part];
             let payload = p.offset + u64::from(p.payload_offset)..p.offset + p.length;

@@ -274,7 +274,7 @@ impl Recording {
             let before = out.len();
             match &slice {
                 Slice::Bytes(bytes) => out.extend_from_slice(bytes),
-                Slice::Object { key, range } => {
+                Slice::Object { key, range, .. } => {
                     out.extend_from_slice(&self.objects[key][range.start as usize..range.end as usize])
                 }
                 Slice::Tables(piece) => {
