@@ -132,6 +132,8 @@ pub struct Node {
     events: admin::Events,
     /// Sources that may be looked at at once.
     source_tests: tokio::sync::Semaphore,
+    /// Wrong passwords that are being answered.
+    guesses: tokio::sync::Semaphore,
     /// This process is being stopped: what has no end ends.
     stopping: CancellationToken,
 }
@@ -303,6 +305,7 @@ pub fn service(
         plain,
         events: admin::Events::default(),
         source_tests: tokio::sync::Semaphore::new(MOST_SOURCE_TESTS),
+        guesses: tokio::sync::Semaphore::new(admin::MOST_GUESSES),
         stopping,
     }))
 }

@@ -14,7 +14,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::{any, get};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -63,7 +63,8 @@ impl Service {
         B: http_body::Body<Data = bytes::Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        name_host(&mut parts);
         if is_below(parts.uri.path(), "api") {
             // No page of another origin has business here: no CORS.
             let answered = self.api.clone().call(Request::from_parts(parts, Body::new(body))).await;
@@ -112,6 +113,14 @@ impl Service {
         let response = answered.unwrap_or_else(Problem::into_response);
         self.counters.count(kind, response.status());
         response
+    }
+}
+
+/// HTTP/2 says whom it asks in the address, and HTTP/1 may: that counts (RFC 9112 3.2.2, RFC 9113 8.3.1).
+fn name_host(parts: &mut Parts) {
+    let named = parts.uri.authority().map(|authority| HeaderValue::from_str(authority.as_str()));
+    if let Some(Ok(host)) = named {
+        parts.headers.insert(header::HOST, host);
     }
 }
 

@@ -4,6 +4,7 @@
 mod bed;
 mod cases;
 mod damaged;
+mod guarding;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod program;

@@ -11,6 +11,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
 use std::time::Duration;
 
+/// Wrong passwords that are answered at once; whoever guesses faster is told to wait.
+pub const MOST_GUESSES: usize = 4;
 /// Whoever guesses waits for each guess.
 const AFTER_A_WRONG_PASSWORD: Duration = Duration::from_millis(500);
 
@@ -24,6 +26,12 @@ pub async fn guard(node: &Node, method: &Method, headers: &HeaderMap) -> Result<
         Err(problem) => {
             let unauthorized = problem.status == StatusCode::UNAUTHORIZED;
             if unauthorized && headers.contains_key(header::AUTHORIZATION) {
+                metrics::counter!("evertape_admin_wrong_passwords_total").increment(1);
+                let Ok(_place) = node.guesses.try_acquire() else {
+                    let why = "Too many wrong passwords at once. Wait a moment.";
+                    let problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, why);
+                    return Err(Box::new(Problem { retry_after_s: Some(1), ..problem.not_cached() }.into_response()));
+                };
                 tokio::time::sleep(AFTER_A_WRONG_PASSWORD).await;
             }
             let mut response = problem.not_cached().into_response();

@@ -26,7 +26,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use events::Events;
-pub use guard::guard;
+pub use guard::{MOST_GUESSES, guard};
 pub use types::{SourceReport, Track, Uncarried};
 
 /// Most bytes of a request's body.
