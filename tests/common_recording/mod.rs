@@ -218,7 +218,12 @@ pub fn name(stream: &str) -> StreamName {
 
 /// A source that plays a file at full speed.
 pub fn file(path: &Path) -> String {
-    format!("file:{}?start=1409148900", path.display())
+    file_from(path, 1_409_148_900)
+}
+
+/// A source that plays a file at full speed, as of this UTC second.
+pub fn file_from(path: &Path, start_s: i64) -> String {
+    format!("file:{}?start={start_s}", path.display())
 }
 
 /// Waits until a condition holds.

@@ -3,8 +3,7 @@
 //
 //   node dev/mock-server.mjs [--port 8099] [--dist dist]
 //
-// For tests: POST /dev/away {"ms": 4000} lets it fall silent for a while, POST /dev/clock {"offset_ms": 7200000} sets
-// its clock ahead, GET /dev/requests lists what was asked.
+// For tests: POST /dev/away {"ms": 4000} lets it fall silent for a while, GET /dev/requests lists what was asked.
 
 import { createServer } from "node:http";
 import { readFileSync, existsSync, statSync } from "node:fs";
@@ -21,9 +20,8 @@ const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", "
 
 export function startMock({ port = 0, dist = null } = {}) {
   const pieces = groups(readFileSync(resolve(here, "../../assets/demo.ts")));
-  let clockOffset = 0;
   let awayUntil = 0;
-  const now = () => Date.now() + clockOffset;
+  const now = () => Date.now();
   const streams = new Map(makeStreams(now()).map((s) => [s.name, s]));
   const listeners = new Set();
   const requests = [];
@@ -35,7 +33,6 @@ export function startMock({ port = 0, dist = null } = {}) {
     for (const s of streams.values()) {
       if (!s.live) continue;
       const last = s.spans[s.spans.length - 1];
-      // By the true clock: a test that sets the other one ahead must not record the future.
       const edge = Math.floor((Date.now() - 4000) / 2000) * 2000;
       if (!last) s.spans.push({ from_ms: edge - 2000, to_ms: edge });
       else if (edge > last.to_ms) last.to_ms = edge;
@@ -71,7 +68,6 @@ export function startMock({ port = 0, dist = null } = {}) {
       awayUntil = Date.now() + body.ms;
       for (const listener of listeners) listener.destroy();
     }
-    if (path === "/dev/clock") clockOffset = body.offset_ms;
     return json(res, 200, {});
   }
 
@@ -111,7 +107,7 @@ export function startMock({ port = 0, dist = null } = {}) {
       await new Promise((done) => setTimeout(done, 400));
       if (/refused|bad/.test(source)) return json(res, 200, { ok: false, message: "The source does not answer: connection refused.", took_ms: 412, tracks: [], uncarried: [] });
       const demo = streams.get("news");
-      return json(res, 200, { ok: true, message: "Two tracks can be recorded.", took_ms: 1830, tracks: demo.tracks.slice(0, 2), uncarried: demo.uncarried });
+      return json(res, 200, { ok: true, message: "2 tracks can be recorded.", took_ms: 1830, tracks: demo.tracks.slice(0, 2), uncarried: demo.uncarried });
     }
     if (path === "/streams" && req.method === "GET") {
       const limit = n("limit") || 100;

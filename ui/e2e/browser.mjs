@@ -23,7 +23,7 @@ export async function launch() {
 }
 
 /** A page in a context of its own. `problems`: errors of scripts and of the Content-Security-Policy, foreign requests. */
-export async function open(browser, base, { width = 1440, height = 960, dark = false, touch = false, zone = "Europe/Berlin", scale = 1, reducedMotion = "no-preference" } = {}) {
+export async function open(browser, base, { width = 1440, height = 960, dark = false, touch = false, zone = "Europe/Berlin", scale = 1, reducedMotion = "no-preference", clockOffsetMs = 0 } = {}) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -35,6 +35,11 @@ export async function open(browser, base, { width = 1440, height = 960, dark = f
     acceptDownloads: true,
     permissions: ["clipboard-read", "clipboard-write"],
   });
+  // What the policy forbids is an error of the page, also where the browser says it nowhere else.
+  await context.addInitScript(() => {
+    addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`));
+  });
+  if (clockOffsetMs) await context.addInitScript(wrongClock, clockOffsetMs);
   const page = await context.newPage();
   const problems = [];
   page.on("pageerror", (error) => problems.push(`error: ${error.message}`));
@@ -48,4 +53,18 @@ export async function open(browser, base, { width = 1440, height = 960, dark = f
   });
   page.setDefaultTimeout(10_000);
   return { page, context, problems };
+}
+
+/** A computer whose clock is wrong by so much. */
+function wrongClock(offsetMs) {
+  const Right = Date;
+  globalThis.Date = class extends Right {
+    constructor(...parts) {
+      if (parts.length === 0) super(Right.now() + offsetMs);
+      else super(...parts);
+    }
+    static now() {
+      return Right.now() + offsetMs;
+    }
+  };
 }

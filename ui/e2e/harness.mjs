@@ -1,12 +1,16 @@
 // A small runner for the browser tests: one after the other, each with a page of its own; a picture of those that fail.
 
-import { mkdirSync } from "node:fs";
-import { resolve } from "node:path";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
 import { launch, open } from "./browser.mjs";
 
 const tests = [];
 
-/** Registers a test. `options`: size, colours, zone of the page; `expected`: problems that belong to it. */
+/**
+ * Registers a test. `options`: size, colours, zone, clock of the page; `expected`: problems that belong to it;
+ * `needs: "server"`: what it checks, the mock does not have.
+ */
 export function test(name, options, run) {
   tests.push(typeof options === "function" ? { name, options: {}, run: options } : { name, options, run });
 }
@@ -34,16 +38,29 @@ export async function until(what, probe, timeout = 15_000) {
   }
 }
 
-export async function runAll(base, filter = "") {
+let downloads = null;
+
+/** A finished download as a file. */
+export async function saved(download) {
+  downloads ??= mkdtempSync(join(tmpdir(), "evertape-ui-"));
+  const file = join(downloads, `${Date.now()}-${Math.random().toString(36).slice(2)}`);
+  await download.saveAs(file);
+  return file;
+}
+
+/** Runs what is chosen; pictures of what fails go below `out`. Gives how many failed. */
+export async function runAll(base, facts, { only = "", out = "target" } = {}) {
   const browser = await launch();
-  const folder = resolve("target/failures");
+  const folder = resolve(out, "failures");
   let failed = 0;
-  const chosen = tests.filter((t) => t.name.includes(filter));
+  const named = tests.filter((t) => t.name.includes(only));
+  const chosen = named.filter((t) => facts.control || t.options.needs !== "server");
+  if (chosen.length === 0) throw new Error(`There is no test whose name holds “${only}”.`);
   for (const { name, options, run } of chosen) {
     const began = Date.now();
     const { page, context, problems } = await open(browser, base, options);
     try {
-      await run({ page, context, base, browser });
+      await run({ page, context, base, facts, browser });
       const unexpected = problems.filter((p) => !options.expected?.test(p));
       if (unexpected.length) throw new Error(unexpected.join("\n"));
       console.log(`ok    ${name} (${Date.now() - began} ms)`);
@@ -51,11 +68,13 @@ export async function runAll(base, filter = "") {
       failed += 1;
       mkdirSync(folder, { recursive: true });
       await page.screenshot({ path: `${folder}/${name.replace(/\W+/g, "-")}.png`, timeout: 5000 }).catch(() => {});
-      console.log(`FAIL  ${name}\n      ${String(error?.stack ?? error).split("\n").slice(0, 6).join("\n      ")}\n      ${problems.join("\n      ")}`);
+      console.log(`FAIL  ${name}\n      ${String(error?.stack ?? error).split("\n").slice(0, 6).join("\n      ")}\n      ${page.url()}\n      ${problems.join("\n      ")}`);
     }
     await context.close();
   }
   await browser.close();
-  console.log(`${chosen.length - failed} of ${chosen.length} passed`);
+  if (downloads) rmSync(downloads, { recursive: true, force: true });
+  const left = named.length - chosen.length;
+  console.log(`${chosen.length - failed} of ${chosen.length} passed${left ? `; ${left} more are about a real server: cargo test --test ui` : ""}`);
   return failed;
 }

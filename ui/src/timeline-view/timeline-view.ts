@@ -60,6 +60,7 @@ export class TimelineView {
   #frame = 0;
   #lastFrameAt = 0;
   #dirty = true;
+  #busy: boolean | null = null;
   #drawnPlayheadX = NaN;
   #fling = 0;
   /** Where the playhead stood on the bar, as long as nobody moves the bar. */
@@ -272,13 +273,16 @@ export class TimelineView {
     this.#palette ??= readPalette(this.#parts.root);
     const playheadMs = this.#scrubMs ?? host.playhead();
     this.#drawnPlayheadX = playheadMs === null ? NaN : Math.round(xOf(view, playheadMs));
+    const known = host.lookup(view);
+    const now = host.now();
+    this.#tellBusy(view !== this.#target || known.unknown.some((span) => span.fromMs < now));
     paint(this.#context, {
       view,
       dpr,
       zone: host.zone(),
-      nowMs: host.now(),
+      nowMs: now,
       knownEndMs: host.knownEnd(),
-      ...host.lookup(view),
+      ...known,
       locks: host.locks(),
       selection: this.#selection,
       playheadMs,
@@ -290,6 +294,13 @@ export class TimelineView {
     this.#placeLimiters();
     if (this.#hoverX !== null) this.#drawHover(this.#hoverX);
     this.drawMs = performance.now() - began;
+  }
+
+  /** The bar is on its way, or has not all that it is to show. */
+  #tellBusy(busy: boolean): void {
+    if (busy === this.#busy) return;
+    this.#busy = busy;
+    this.#parts.canvas.setAttribute("aria-busy", String(busy));
   }
 
   /** The archive from end to end, in the width of the strip. */
