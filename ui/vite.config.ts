@@ -17,5 +17,5 @@ export default defineConfig({
     host: "127.0.0.1",
     proxy: { "^/(?!ui(/|$)|@|node_modules/)": { target: server, changeOrigin: false } },
   },
-  test: { include: ["src/**/*.test.ts"], environment: "node" },
+  test: { include: ["src/**/*.test.ts", "dev/**/*.test.mjs"], environment: "node" },
 } as Parameters<typeof defineConfig>[0]);

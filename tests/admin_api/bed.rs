@@ -1,6 +1,7 @@
 //! A node with the admin API over recordings of an hour ago.
 
 use crate::postgres::{TestDatabase, postgres};
+use crate::schema;
 use crate::web_bed::Bed;
 use evertape::recorder::source::spec::SourceSpec;
 use evertape::web::admin::{AdminOptions, FileStream, SourceReport, SourceTester};
@@ -66,20 +67,30 @@ impl Api {
     }
 
     pub async fn get(&self, path: &str) -> (u16, Value) {
-        read(self.ask(Method::GET, path).send().await.unwrap()).await
+        let answer = read(self.ask(Method::GET, path).send().await.unwrap()).await;
+        held_against_the_document(&Method::GET, path, &answer);
+        answer
     }
 
     pub async fn send(&self, method: Method, path: &str, body: &Value, etag: Option<&str>) -> (u16, Value) {
-        let mut request = self.ask(method, path).header("content-type", "application/json").body(body.to_string());
+        let mut request = self.ask(method.clone(), path).header("content-type", "application/json").body(body.to_string());
         if let Some(etag) = etag {
             request = request.header("if-match", etag);
         }
-        read(request.send().await.unwrap()).await
+        let answer = read(request.send().await.unwrap()).await;
+        held_against_the_document(&method, path, &answer);
+        answer
     }
 
     pub async fn etag(&self, path: &str) -> String {
         let answer = self.ask(Method::GET, path).send().await.unwrap();
         answer.headers()["etag"].to_str().unwrap().to_owned()
+    }
+}
+
+fn held_against_the_document(method: &Method, path: &str, (status, body): &(u16, Value)) {
+    if *status < 400 && path != "/openapi.json" {
+        schema::check(method.as_str(), path, *status, body);
     }
 }
 

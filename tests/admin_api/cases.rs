@@ -394,6 +394,16 @@ impl Listening {
                     self.text = rest;
                     let line = |name: &str| event.lines().find_map(|l| l.strip_prefix(name)).unwrap_or("").trim();
                     let data: Value = serde_json::from_str(line("data:")).unwrap_or_default();
+                    let shape = match line("event:") {
+                        "status" => crate::schema::fits_named("Status", &data),
+                        "streams" => data["streams"]
+                            .as_array()
+                            .expect("a list")
+                            .iter()
+                            .try_for_each(|s| crate::schema::fits_named("Stream", s)),
+                        _ => Ok(()),
+                    };
+                    assert_eq!(shape, Ok(()), "{data:#}");
                     if wanted(line("event:"), &data) {
                         return data;
                     }

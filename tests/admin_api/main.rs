@@ -4,10 +4,13 @@
 mod bed;
 mod cases;
 mod damaged;
+mod document;
 mod guarding;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod program;
+#[path = "../support/schema.rs"]
+mod schema;
 #[path = "../web_bed/mod.rs"]
 mod web_bed;
 

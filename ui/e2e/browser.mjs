@@ -23,7 +23,7 @@ export async function launch() {
 }
 
 /** A page in a context of its own. `problems`: errors of scripts and of the Content-Security-Policy, foreign requests. */
-export async function open(browser, base, { width = 1440, height = 960, dark = false, touch = false, zone = "Europe/Berlin", scale = 1, reducedMotion = "no-preference", clockOffsetMs = 0 } = {}) {
+export async function open(browser, base, { width = 1440, height = 960, dark = false, touch = false, zone = "Europe/Berlin", scale = 1, reducedMotion = "no-preference", clockOffsetMs = 0, withoutMse = false } = {}) {
   const context = await browser.newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
@@ -38,6 +38,9 @@ export async function open(browser, base, { width = 1440, height = 960, dark = f
   // What the policy forbids is an error of the page, also where the browser says it nowhere else.
   await context.addInitScript(() => {
     addEventListener("securitypolicyviolation", (event) => console.error(`policy: ${event.violatedDirective} forbids ${event.blockedURI}`));
+  });
+  if (withoutMse) await context.addInitScript(() => {
+    for (const name of ["MediaSource", "ManagedMediaSource", "WebKitMediaSource"]) delete globalThis[name];
   });
   if (clockOffsetMs) await context.addInitScript(wrongClock, clockOffsetMs);
   const page = await context.newPage();

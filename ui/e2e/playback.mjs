@@ -202,6 +202,21 @@ test("the sound track can be chosen", { needs: "server" }, async ({ page, base, 
   ok(shown > facts.spans[facts.longGap + 1].fromMs, "and the picture goes on");
 });
 
+test("without Media Source Extensions the browser's own HLS is used, or it is said that there is none", { withoutMse: true }, async ({ page, base, facts }) => {
+  const at = facts.spans[facts.longGap + 1].fromMs + 3 * M;
+  await dvr(page, base, `stream=${facts.tv}&t=${iso(at)}`);
+  const native = await page.locator("video").evaluate((v) => v.canPlayType("application/vnd.apple.mpegurl"));
+  if (!native) {
+    await page.getByText("This browser plays neither Media Source Extensions nor HLS.").waitFor();
+    return;
+  }
+  await playing(page, 30_000);
+  ok((await page.locator("video").evaluate((v) => v.currentSrc)).endsWith(".m3u8"), "the playlist itself is played");
+  if (!facts.clock) return;
+  const shown = await until("a picture with its clock", () => pictureMs(page.locator("video"), facts));
+  ok(shown >= at - facts.clock.frame_ms && shown < at + 20_000, `the picture of ${iso(shown)} is that of ${iso(at)}`);
+});
+
 test("an unplayable codec is named, and export offered", async ({ page, base, facts }) => {
   const { first_ms, live_edge_ms } = await streamOf(base, facts.uhd);
   await dvr(page, base, `stream=${facts.uhd}&t=${iso(first_ms + 1000)}`);

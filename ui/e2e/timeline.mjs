@@ -17,7 +17,7 @@ test("colours: red where nothing is recorded, green where there is, blue at the 
   equal(await colourAt(page, before.fromMs + 5 * M), GREEN, "recorded");
   equal(await colourAt(page, (before.toMs + after.fromMs) / 2), RED, "in the gap");
   await until("the current time is blue", async () => (await colourAt(page, momentOf(page, "t"))) === BLUE);
-  equal(await colourAt(page, after.toMs - 5 * M), GREEN, "recorded, too");
+  equal(await colourAt(page, after.fromMs + 9 * M), GREEN, "recorded, too");
   await dvr(page, base, `stream=${facts.tv}&t=${iso(at)}&start=${iso(facts.spans[0].fromMs - H)}&span=7200`);
   equal(await colourAt(page, facts.spans[0].fromMs - 30 * M), RED, "before the archive");
   await dvr(page, base, `stream=${facts.tv}&t=${iso(at)}&start=${iso(Date.now() - H)}&span=10800`);
@@ -29,7 +29,8 @@ test("gaps and recordings stay visible at every zoom, from years to seconds", as
   const edges = [before.toMs, after.fromMs];
   for (const span of [10 * 365 * 86_400, 365 * 86_400, 30 * 86_400, 86_400, 4 * 3600, 1200, 60, 10]) {
     const middle = (edges[0] + edges[1]) / 2;
-    await dvr(page, base, `stream=${facts.tv}&t=${iso(before.toMs - 2 * M)}&start=${iso(middle - span * 500)}&span=${span}`);
+    // The current time is elsewhere: its mark is wider than what is looked for.
+    await dvr(page, base, `stream=${facts.tv}&t=2014-08-27T18:15:00Z&start=${iso(middle - span * 500)}&span=${span}`);
     // Half of a bar is more than a gap of six seconds only in the nearest views; in all others both are within a pixel or two.
     await until(`red and green with ${span} s on the bar`, async () => {
       const seen = await coloursNear(page, middle, 2);

@@ -4,6 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Link } from "./components/basics.tsx";
 import { AutoIcon, DarkIcon, LightIcon } from "./components/icons.tsx";
+import { ApiScreen } from "./screens/api.tsx";
 import { StreamScreen } from "./screens/stream.tsx";
 import { StreamsScreen } from "./screens/streams.tsx";
 import { localZone, preferences } from "./state/preferences.ts";
@@ -16,9 +17,10 @@ import { isZone } from "./time/zone.ts";
 export function App(): JSX.Element {
   const stream = useStore(route, (r) => r.route.stream);
   const tab = useStore(route, (r) => r.route.tab);
+  const page = useStore(route, (r) => r.route.page);
   useEffect(() => {
-    if (!stream) document.title = "Streams · Evertape";
-  }, [stream]);
+    if (!stream) document.title = page === "api" ? "API · Evertape" : "Streams · Evertape";
+  }, [stream, page]);
   return (
     <>
       <a class="skip" href="#main">
@@ -26,14 +28,15 @@ export function App(): JSX.Element {
       </a>
       <Head />
       <Banners />
-      {stream ? <StreamScreen key={stream} name={stream} tab={tab} /> : <StreamsScreen />}
+      {stream ? <StreamScreen key={stream} name={stream} tab={tab} /> : page === "api" ? <ApiScreen /> : <StreamsScreen />}
     </>
   );
 }
 
 function Head(): JSX.Element {
   const { theme } = useStore(preferences);
-  const onStreams = useStore(route, (r) => r.route.stream === null);
+  const onApi = useStore(route, (r) => r.route.page === "api");
+  const onStreams = useStore(route, (r) => r.route.stream === null && r.route.page === null);
   const next = { auto: "light", light: "dark", dark: "auto" } as const;
   const label = { auto: "Colours as the system has them", light: "Light colours", dark: "Dark colours" }[theme];
   return (
@@ -51,6 +54,9 @@ function Head(): JSX.Element {
         <span class="nav-group">Media</span>
         <Link to={{}} class="nav-link" current={onStreams}>
           Streams
+        </Link>
+        <Link to={{ page: "api" }} class="nav-link nav-api" current={onApi}>
+          API
         </Link>
       </nav>
       <span class="grow" />

@@ -82,7 +82,7 @@ pub struct AdminOptions {
 struct Document;
 
 fn routes() -> OpenApiRouter<Arc<Node>> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::new()
         .routes(routes!(streams::list, streams::create))
         .routes(routes!(streams::one, streams::change, streams::delete))
         .routes(routes!(streams::test_source))
@@ -95,15 +95,23 @@ fn routes() -> OpenApiRouter<Arc<Node>> {
         .routes(routes!(events::events))
 }
 
+fn nested() -> OpenApiRouter<Arc<Node>> {
+    OpenApiRouter::with_openapi(Document::openapi()).nest("/api/v1", routes())
+}
+
 /// The document that describes the API, as JSON.
 pub fn openapi() -> String {
-    routes().split_for_parts().1.to_pretty_json().unwrap_or_default()
+    text_of(&nested().split_for_parts().1)
+}
+
+fn text_of(document: &utoipa::openapi::OpenApi) -> String {
+    document.to_pretty_json().unwrap_or_default()
 }
 
 /// Answers below `/api/v1`.
 pub fn router(node: Arc<Node>) -> Router {
-    let (router, document) = OpenApiRouter::new().nest("/api/v1", routes()).split_for_parts();
-    let document = document.to_pretty_json().unwrap_or_default();
+    let (router, document) = nested().split_for_parts();
+    let document = text_of(&document);
     let show = move || std::future::ready(json(StatusCode::OK, document.clone().into()));
     router
         .route("/api/v1/openapi.json", axum::routing::get(show))

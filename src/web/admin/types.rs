@@ -34,18 +34,29 @@ pub enum Origin {
     Api,
 }
 
+/// What a track holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+}
+
 /// A track.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Track {
     /// `v1`, `a1` ...
     pub id: String,
-    /// `video` or `audio`.
-    pub kind: &'static str,
+    /// Pictures or sound.
+    pub kind: Kind,
     /// RFC 6381.
     pub codec: String,
     /// For people.
     pub codec_name: &'static str,
     /// ISO 639.
+    #[schema(required = true)]
     pub language: Option<String>,
     /// Pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -63,6 +74,7 @@ pub struct Track {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<u16>,
     /// Bits in a second, lately.
+    #[schema(required = true)]
     pub bitrate_bps: Option<u64>,
 }
 
@@ -102,11 +114,17 @@ impl Track {
     }
 }
 
-fn kind(kind: TrackKind) -> &'static str {
+fn kind(kind: TrackKind) -> Kind {
     match kind {
-        TrackKind::Video => "video",
-        TrackKind::Audio => "audio",
+        TrackKind::Video => Kind::Video,
+        TrackKind::Audio => Kind::Audio,
     }
+}
+
+/// What plain `.m3u8` is, as the document says it.
+fn hls_schema() -> utoipa::openapi::Object {
+    let words = ["auto", "ts", "fmp4"];
+    utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
 }
 
 fn codec_name(codec: Codec) -> &'static str {
@@ -129,6 +147,7 @@ pub struct Uncarried {
     /// What it is.
     pub what: String,
     /// ISO 639.
+    #[schema(required = true)]
     pub language: Option<String>,
 }
 
@@ -150,29 +169,37 @@ pub struct Stream {
     /// What is being done about it.
     pub state: StreamState,
     /// Why, in words, where something is wrong.
+    #[schema(required = true)]
     pub reason: Option<String>,
     /// Since when.
+    #[schema(required = true)]
     pub since_ms: Option<i64>,
     /// The machine that records it.
+    #[schema(required = true)]
     pub node: Option<String>,
     /// Tracks as in the newest segments.
     pub tracks: Vec<Track>,
     /// What of the source is not recorded.
     pub uncarried: Vec<Uncarried>,
     /// All tracks together, lately.
+    #[schema(required = true)]
     pub bitrate_bps: Option<u64>,
     /// Start of the archive.
+    #[schema(required = true)]
     pub first_ms: Option<i64>,
     /// End of the newest segment.
+    #[schema(required = true)]
     pub live_edge_ms: Option<i64>,
     /// Bytes of the archive.
     pub stored_bytes: u64,
     /// How long recordings are kept; for ever when null.
+    #[schema(required = true)]
     pub retention_seconds: Option<i64>,
     /// Most bytes that are kept; any number when null.
+    #[schema(required = true)]
     pub retention_bytes: Option<u64>,
     /// What plain `.m3u8` is.
-    #[schema(value_type = String)]
+    #[schema(schema_with = hls_schema)]
     pub hls: PlainHls,
     /// A second recorder stands by.
     pub standby: bool,
@@ -186,6 +213,7 @@ pub struct StreamPage {
     /// By name.
     pub streams: Vec<Stream>,
     /// Where the next page begins; null on the last.
+    #[schema(required = true)]
     pub next_cursor: Option<String>,
 }
 
@@ -206,7 +234,7 @@ pub struct StreamInput {
     pub retention_bytes: Option<Option<u64>>,
     /// `auto`, `ts` or `fmp4`. Left out: as it was.
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[schema(schema_with = hls_schema, required = false)]
     pub hls: Option<PlainHls>,
     /// Left out: as it was.
     #[serde(default)]

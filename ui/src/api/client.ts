@@ -1,8 +1,6 @@
 // Requests to the admin API. In: arguments. Out: typed answers, or an ApiError with a sentence to show.
 
-import type { ExportInfo, Lock, RangeAnswer, SourceReport, Status, Stream, StreamInput } from "./types.ts";
-
-const BASE = "/api/v1";
+import type { ExportInfo, Lock, Operations, RangeAnswer, SourceReport, Status, Stream, StreamInput, StreamPage } from "./types.ts";
 
 /** `status` 0: the server did not answer at all. */
 export class ApiError extends Error {
@@ -23,14 +21,16 @@ export function onAnswered(listener: Listener): () => void {
   return () => listeners.delete(listener);
 }
 
-interface Options {
-  method?: string;
-  body?: unknown;
-  etag?: string | null;
-  signal?: AbortSignal | null;
-}
+type Asked<O extends keyof Operations> = Omit<Operations[O], "answer"> & { etag?: string | null; signal?: AbortSignal | null };
 
-async function request(path: string, { method = "GET", body, etag, signal }: Options = {}): Promise<Response> {
+/** Asks for an operation of the API's document, whose types say what belongs to it. */
+async function call<O extends keyof Operations>(operation: O, asked: Asked<O>): Promise<Response> {
+  const { path, query, body, etag, signal } = asked as { path?: object; query?: object; body?: unknown; etag?: string | null; signal?: AbortSignal | null };
+  const [method = "GET", template = ""] = operation.split(" ");
+  let address = template;
+  for (const [key, value] of Object.entries(path ?? {})) address = address.replace(`{${key}}`, encodeURIComponent(String(value)));
+  const search = new URLSearchParams();
+  for (const [key, value] of Object.entries(query ?? {})) if (value !== null && value !== undefined && value !== "") search.set(key, String(value));
   const headers: Record<string, string> = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (etag) headers["if-match"] = etag;
@@ -39,7 +39,7 @@ async function request(path: string, { method = "GET", body, etag, signal }: Opt
     const init: RequestInit = { method, headers, cache: "no-store" };
     if (body !== undefined) init.body = JSON.stringify(body);
     init.signal = signal ?? AbortSignal.timeout(20_000);
-    response = await fetch(BASE + path, init);
+    response = await fetch(address + (search.size > 0 ? `?${search}` : ""), init);
   } catch (error) {
     if (signal?.aborted) throw error;
     for (const listener of listeners) listener(false);
@@ -63,24 +63,14 @@ async function sentence(response: Response): Promise<string> {
   return response.status >= 500 ? "The server could not do this just now. Try again." : `The server refused (${response.status}).`;
 }
 
-async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  return (await (await request(path, { signal: signal ?? null })).json()) as T;
-}
-
-const of = (name: string): string => `/streams/${encodeURIComponent(name)}`;
-
-const query = (values: Record<string, string | number | null | undefined>): string => {
-  const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(values)) if (value !== null && value !== undefined && value !== "") search.set(key, String(value));
-  return `?${search}`;
-};
+const read = async <O extends keyof Operations>(operation: O, asked: Asked<O>): Promise<Operations[O]["answer"]> => (await (await call(operation, asked)).json()) as Operations[O]["answer"];
 
 /** All streams, page by page. */
 export async function listStreams(): Promise<Stream[]> {
   const streams: Stream[] = [];
   let cursor: string | null = null;
   do {
-    const page: { streams: Stream[]; next_cursor: string | null } = await get(`/streams${query({ limit: 500, cursor })}`);
+    const page: StreamPage = await read("GET /api/v1/streams", { query: { limit: 500, cursor } });
     streams.push(...page.streams);
     cursor = page.next_cursor;
   } while (cursor);
@@ -88,37 +78,30 @@ export async function listStreams(): Promise<Stream[]> {
 }
 
 export async function getStream(name: string): Promise<{ stream: Stream; etag: string | null }> {
-  const response = await request(of(name));
+  const response = await call("GET /api/v1/streams/{name}", { path: { name } });
   return { stream: (await response.json()) as Stream, etag: response.headers.get("etag") };
 }
 
-export async function createStream(input: StreamInput): Promise<Stream> {
-  return (await (await request("/streams", { method: "POST", body: input })).json()) as Stream;
-}
+export const createStream = (body: StreamInput): Promise<Stream> => read("POST /api/v1/streams", { body });
 
-export async function updateStream(input: StreamInput, etag: string | null): Promise<Stream> {
-  return (await (await request(of(input.name), { method: "PUT", body: input, etag })).json()) as Stream;
-}
+export const updateStream = (body: StreamInput, etag: string | null): Promise<Stream> => read("PUT /api/v1/streams/{name}", { path: { name: body.name }, body, etag });
 
 export async function deleteStream(name: string, etag: string | null): Promise<void> {
-  await request(of(name), { method: "DELETE", etag });
+  await call("DELETE /api/v1/streams/{name}", { path: { name }, etag });
 }
 
-export async function testSource(source: string, signal: AbortSignal): Promise<SourceReport> {
-  return (await (await request("/sources/test", { method: "POST", body: { source }, signal })).json()) as SourceReport;
-}
+export const testSource = (source: string, signal: AbortSignal): Promise<SourceReport> => read("POST /api/v1/sources/test", { body: { source }, signal });
 
 export const getRanges = (name: string, fromMs: number, toMs: number, resolutionMs: number): Promise<RangeAnswer> =>
-  get(`${of(name)}/ranges${query({ from_ms: Math.floor(fromMs), to_ms: Math.ceil(toMs), resolution_ms: Math.max(1, Math.floor(resolutionMs)) })}`);
+  read("GET /api/v1/streams/{name}/ranges", { path: { name }, query: { from_ms: Math.floor(fromMs), to_ms: Math.ceil(toMs), resolution_ms: Math.max(1, Math.floor(resolutionMs)) } });
 
-export const getLocks = async (name: string): Promise<Lock[]> => (await get<{ locks: Lock[] }>(`${of(name)}/locks`)).locks;
+export const getLocks = async (name: string): Promise<Lock[]> => (await read("GET /api/v1/streams/{name}/locks", { path: { name } })).locks;
 
-export async function createLock(name: string, fromMs: number, toMs: number, title: string): Promise<Lock> {
-  return (await (await request(`${of(name)}/locks`, { method: "POST", body: { from_ms: fromMs, to_ms: toMs, title } })).json()) as Lock;
-}
+export const createLock = (name: string, fromMs: number, toMs: number, title: string): Promise<Lock> =>
+  read("POST /api/v1/streams/{name}/locks", { path: { name }, body: { from_ms: fromMs, to_ms: toMs, title } });
 
 export async function releaseLock(name: string, id: string): Promise<void> {
-  await request(`${of(name)}/locks/${encodeURIComponent(id)}`, { method: "DELETE" });
+  await call("DELETE /api/v1/streams/{name}/locks/{id}", { path: { name, id } });
 }
 
 export interface ExportRequest {
@@ -129,13 +112,16 @@ export interface ExportRequest {
 }
 
 export const getExport = (name: string, wanted: ExportRequest, signal: AbortSignal): Promise<ExportInfo> =>
-  get(
-    `${of(name)}/export${query({ from_ms: wanted.fromMs, duration_ms: wanted.durationMs, tracks: wanted.tracks?.join(","), format: wanted.format })}`,
+  read("GET /api/v1/streams/{name}/export", {
+    path: { name },
+    query: { from_ms: wanted.fromMs, duration_ms: wanted.durationMs, tracks: wanted.tracks?.join(",") ?? null, format: wanted.format },
     signal,
-  );
+  });
 
-export const getStatus = (): Promise<Status> => get("/status");
-export const getStorage = (): Promise<{ bytes: number; streams: { name: string; bytes: number }[] }> => get("/storage");
+export const getStatus = (): Promise<Status> => read("GET /api/v1/status", {});
+
+/** Where the document of the API itself is. */
+export const DOCUMENT = "/api/v1/openapi.json";
 
 /** Path of a stream's playback URLs: its name's parts stay parts. */
 export const playbackPath = (name: string): string => `/${name.split("/").map(encodeURIComponent).join("/")}`;

@@ -57,7 +57,7 @@ describe("errors", () => {
 
 describe("the address bar", () => {
   it("reads what it wrote", () => {
-    const route = { stream: "sport/uhd-1", tab: "dvr", tMs: now + 123, startMs: now, spanMs: 3_600_000, inMs: now, outMs: now + 5000 } as const;
+    const route = { page: null, stream: "sport/uhd-1", tab: "dvr", tMs: now + 123, startMs: now, spanMs: 3_600_000, inMs: now, outMs: now + 5000 } as const;
     expect(printRoute(route)).toBe("?stream=sport/uhd-1&t=2026-11-22T15:00:00.123Z&start=2026-11-22T15:00:00Z&span=3600&in=2026-11-22T15:00:00Z&out=2026-11-22T15:00:05Z");
     expect(parseRoute(printRoute(route))).toEqual(route);
     const odd = { ...route, stream: "a b&c=d/é", tab: "info", tMs: null, startMs: null, spanMs: null, inMs: null, outMs: null } as const;
@@ -65,6 +65,8 @@ describe("the address bar", () => {
   });
   it("takes nonsense for nothing", () => {
     expect(parseRoute("?stream=a&tab=x&t=soon&span=-4")).toMatchObject({ stream: "a", tab: "dvr", tMs: null, spanMs: null });
+    expect(parseRoute("?page=api")).toMatchObject({ page: "api", stream: null });
+    expect(parseRoute("?page=x").page).toBe(null);
     expect(parseRoute("?stream=a&t=1409148900").tMs).toBe(1409148900000);
   });
 });

@@ -333,7 +333,9 @@ export class Player {
     hls.on(HlsClass.Events.ERROR, (_, data) => {
       if (!data.fatal) return;
       const at = this.utcMs();
-      if (data.response?.code === 404 && data.details === HlsClass.ErrorDetails.MANIFEST_LOAD_ERROR && utcMs !== null) {
+      const { MANIFEST_LOAD_ERROR, LEVEL_LOAD_ERROR, AUDIO_TRACK_LOAD_ERROR } = HlsClass.ErrorDetails;
+      const isPlaylist = data.details === MANIFEST_LOAD_ERROR || data.details === LEVEL_LOAD_ERROR || data.details === AUDIO_TRACK_LOAD_ERROR;
+      if (data.response?.code === 404 && isPlaylist && !placedOnce && utcMs !== null) {
         this.#host.onGap(utcMs, null);
         return;
       }

@@ -6,6 +6,8 @@ import { Store } from "./store.ts";
 export type Tab = "dvr" | "settings" | "info";
 
 export interface Route {
+  /** A screen that is none of the streams'. */
+  page: "api" | null;
   stream: string | null;
   tab: Tab;
   /** What is played; null: live. */
@@ -18,7 +20,7 @@ export interface Route {
   outMs: number | null;
 }
 
-export const NOWHERE: Route = { stream: null, tab: "dvr", tMs: null, startMs: null, spanMs: null, inMs: null, outMs: null };
+export const NOWHERE: Route = { page: null, stream: null, tab: "dvr", tMs: null, startMs: null, spanMs: null, inMs: null, outMs: null };
 
 export function parseRoute(search: string): Route {
   const query = new URLSearchParams(search);
@@ -30,8 +32,10 @@ export function parseRoute(search: string): Route {
   };
   const tab = query.get("tab");
   const span = Number(query.get("span"));
+  const stream = query.get("stream") || null;
   return {
-    stream: query.get("stream") || null,
+    page: stream === null && query.get("page") === "api" ? "api" : null,
+    stream,
     tab: tab === "settings" || tab === "info" ? tab : "dvr",
     tMs: moment("t"),
     startMs: moment("start"),
@@ -46,6 +50,7 @@ export function printRoute(route: Route): string {
   const moment = (key: string, ms: number | null): void => {
     if (ms !== null) parts.push(`${key}=${new Date(Math.round(ms)).toISOString().replace(/\.000Z$/, "Z")}`);
   };
+  if (route.page) parts.push(`page=${route.page}`);
   if (route.stream) parts.push(`stream=${encodeURIComponent(route.stream).replaceAll("%2F", "/")}`);
   if (route.stream && route.tab !== "dvr") parts.push(`tab=${route.tab}`);
   if (route.stream && route.tab === "dvr") {

@@ -1,7 +1,7 @@
 // What the server said last: its streams, its status, its clock, and whether it answers at all. Fed by one list of the
 // streams and then by server-sent events; when the server was away, by a new list.
 
-import { ApiError, listStreams, onAnswered } from "../api/client.ts";
+import { ApiError, getStatus, listStreams, onAnswered } from "../api/client.ts";
 import type { Status, Stream } from "../api/types.ts";
 import { Store } from "./store.ts";
 
@@ -49,7 +49,9 @@ function away(): void {
 /** Asks for the whole list. */
 export async function reload(): Promise<void> {
   try {
-    const streams = await listStreams();
+    // With the server's clock: by this computer's, which may be wrong, nothing might be on air.
+    const [status, streams] = await Promise.all([getStatus().catch(() => null), listStreams()]);
+    if (status) takeStatus(status);
     server.update({ streams: new Map(streams.map((s) => [s.name, s])), loaded: true, error: null });
   } catch (error) {
     if (error instanceof ApiError && error.status !== 0) server.update({ error: error.message, loaded: true });
