@@ -8,7 +8,7 @@ GARAGE_VERSION := 2.5.0
 TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui-test ui-dev ui-browser bench-ui screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+.PHONY: help run test ui-test ui-dev ui-browser bench-ui api-types screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,11 +33,15 @@ ui-dev: ui/node_modules/.package-lock.json ## live reload of the web interface, 
 ui-browser: test-deps ui/dist/index.html ## browser tests of the web interface, in front of a server made of arithmetic
 	cd ui && npm run e2e
 
-bench-ui: test-deps ui/dist/index.html ## frame times of the timeline with 30 days and 10,000 gaps
-	cd ui && npm run bench
+bench-ui: test-deps ui/dist/index.html ## frame times of the timeline in front of a real server: 30 days and 10,000 gaps
+	cargo test --test ui -- --ignored --nocapture frame_times
 
-screenshots: test-deps ui/dist/index.html ## pictures of every screen: ui/target/screenshots
-	cd ui && node e2e/screenshots.mjs
+api-types: ui/dist/index.html ## the API's document and the interface's types of it, made anew of the code
+	EVERTAPE_WRITE_DOCUMENT=1 cargo test --test admin_api the_committed_document
+	cd ui && node dev/make-types.mjs
+
+screenshots: test-deps ui/dist/index.html ## pictures of every screen, of a real server: target/screenshots
+	EVERTAPE_UI_ONLY=axe cargo test --test ui
 
 players: test-deps ## the suite of real players alone, with its table
 	cargo test --test players -- --nocapture

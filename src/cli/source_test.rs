@@ -38,6 +38,8 @@ impl SourceTester for Tester {
             Err(error) => Some(error.to_string()),
         };
         let recorded = found.tracks.len();
+        let mut tracks: Vec<Track> = found.tracks.into_values().collect();
+        tracks.sort_by_key(|t| t.kind);
         SourceReport {
             ok: message.is_none(),
             message: message.unwrap_or_else(|| match recorded {
@@ -45,7 +47,7 @@ impl SourceTester for Tester {
                 n => format!("{n} tracks can be recorded."),
             }),
             took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            tracks: found.tracks.into_values().collect(),
+            tracks,
             uncarried: found.uncarried,
         }
     }

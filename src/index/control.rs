@@ -169,6 +169,10 @@ pub trait Control: Send + Sync + 'static {
     /// Deletes a setting, and remembers that what was recorded up to `now` is to go.
     async fn remove_setting(&self, stream: &StreamName, expected: Expected, now: UtcUs) -> Result<Changed>;
 
+    /// Remembers that what was recorded up to `now` of a stream without a setting is to go. `Missing` where nothing
+    /// ever was recorded under that name, `Stale` where the stream has a setting: that one is to be removed.
+    async fn remove_archive(&self, stream: &StreamName, now: UtcUs) -> Result<Changed>;
+
     /// Streams that were deleted and still had recordings, by name.
     async fn removed(&self) -> Result<Vec<Removed>>;
 
@@ -207,6 +211,9 @@ pub(super) const DELETE_SETTING: &str = "delete from stream_settings where strea
 /// stream, now.
 pub(super) const REMEMBER_REMOVED: &str = "insert into removed_streams (stream, removed_utc_us) values ($1, $2) \
     on conflict (stream) do update set removed_utc_us = excluded.removed_utc_us";
+
+/// stream → 1 where anything ever was recorded, or was about to be.
+pub(super) const IS_KNOWN: &str = "select 1 from streams where stream = $1";
 
 /// → `RemovedColumns`.
 pub(super) const REMOVED: &str = "select stream, removed_utc_us from removed_streams order by stream limit 100000";

@@ -322,6 +322,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("all_stored_bytes", self.inner.all_stored_bytes()).await
     }
 
+    async fn hour_bytes(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<(UtcUs, u64)>> {
+        self.call("hour_bytes", self.inner.hour_bytes(stream, window)).await
+    }
+
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
         self.call("bytes_cutoff", self.inner.bytes_cutoff(stream, keep_bytes)).await
     }
@@ -377,6 +381,10 @@ impl<I: Index + ?Sized> Control for FaultyIndex<I> {
 
     async fn remove_setting(&self, stream: &StreamName, expected: Expected, now: UtcUs) -> Result<Changed> {
         self.call("remove_setting", self.inner.remove_setting(stream, expected, now)).await
+    }
+
+    async fn remove_archive(&self, stream: &StreamName, now: UtcUs) -> Result<Changed> {
+        self.call("remove_archive", self.inner.remove_archive(stream, now)).await
     }
 
     async fn removed(&self) -> Result<Vec<Removed>> {

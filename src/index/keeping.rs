@@ -102,6 +102,10 @@ pub trait Keeping: Send + Sync + 'static {
     /// Bytes of all listed segments of each stream that has any, by name. Reads no segments.
     async fn all_stored_bytes(&self) -> Result<Vec<(StreamName, u64)>>;
 
+    /// Bytes of the listed segments of a stream by the UTC hour in which they start, for hours that begin in `window`,
+    /// ascending; hours without any are left out. Reads no segments: it tells in which hours anything has changed.
+    async fn hour_bytes(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<(UtcUs, u64)>>;
+
     /// The moment up to which listed segments (of `stream`, or of all streams) must go so that at most `keep_bytes` are
     /// left: the end of the newest one that does not fit any more. `None` when all fit.
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>>;

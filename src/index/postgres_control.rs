@@ -100,6 +100,29 @@ impl Control for PostgresIndex {
         .await
     }
 
+    async fn remove_archive(&self, stream: &StreamName, now: UtcUs) -> Result<Changed> {
+        within(OPERATION_TIMEOUT, "deleting an archive", async {
+            let failed = during("deleting an archive");
+            let mut conn = self.connection().await?;
+            let mut tx = conn.begin().await.map_err(&failed)?;
+            let (version, found) = next_version(&mut tx, stream).await?;
+            let ask = sqlx::query_scalar(control::IS_KNOWN).bind(stream.as_str());
+            let known: Option<i32> = ask.fetch_optional(&mut *tx).await.map_err(&failed)?;
+            let refused = control::refusal(Expected::Absent, found).or(known.is_none().then_some(Changed::Missing));
+            if let Some(refused) = refused {
+                tx.rollback().await.map_err(&failed)?;
+                conn.finish();
+                return Ok(refused);
+            }
+            let remember = sqlx::query(control::REMEMBER_REMOVED).bind(stream.as_str()).bind(now.0);
+            remember.execute(&mut *tx).await.map_err(&failed)?;
+            tx.commit().await.map_err(&failed)?;
+            conn.finish();
+            Ok(Changed::Done(from_sql(version, "version")?))
+        })
+        .await
+    }
+
     async fn removed(&self) -> Result<Vec<Removed>> {
         within(OPERATION_TIMEOUT, "reading deletions", async {
             let mut conn = self.connection().await?;

@@ -179,6 +179,17 @@ impl Keeping for PostgresIndex {
         .await
     }
 
+    async fn hour_bytes(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<(UtcUs, u64)>> {
+        within(OPERATION_TIMEOUT, "reading sizes", async {
+            let mut conn = self.connection().await?;
+            let ask = sqlx::query_as(sql::HOURS_WITHIN).bind(stream.as_str()).bind(window.start.0).bind(window.end.0);
+            let rows = ask.fetch_all(&mut *conn).await.map_err(during("reading sizes"))?;
+            conn.finish();
+            row::hour_bytes(rows)
+        })
+        .await
+    }
+
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
         within(OPERATION_TIMEOUT, "reading sizes", async {
             let failed = during("reading sizes");

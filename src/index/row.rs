@@ -151,6 +151,11 @@ pub(super) fn locks(stream: &StreamName, rows: Vec<LockColumns>) -> Result<Vec<L
     rows.into_iter().map(lock).collect()
 }
 
+/// Hours and their bytes.
+pub(super) fn hour_bytes(rows: Vec<(i64, i64)>) -> Result<Vec<(UtcUs, u64)>> {
+    rows.into_iter().map(|(hour, bytes)| Ok((UtcUs(hour), from_sql(bytes, "bytes")?))).collect()
+}
+
 /// Streams and their bytes.
 pub(super) fn stream_bytes(rows: Vec<(String, i64)>) -> Result<Vec<(StreamName, u64)>> {
     let one =

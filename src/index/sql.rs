@@ -155,6 +155,10 @@ pub(super) const ALL_STORED_BYTES: &str =
 pub(super) const HOURS: &str =
     "select hour_utc_us, bytes from stream_hours where stream = $1 order by hour_utc_us desc";
 
+/// stream, first hour, behind the last → hour, bytes.
+pub(super) const HOURS_WITHIN: &str = "select hour_utc_us, bytes from stream_hours \
+    where stream = $1 and hour_utc_us >= $2 and hour_utc_us < $3 order by hour_utc_us";
+
 /// → hour, bytes over all streams, newest first.
 pub(super) const ALL_HOURS: &str = "select hour_utc_us, cast(sum(bytes) as bigint) from stream_hours \
     group by hour_utc_us order by hour_utc_us desc";

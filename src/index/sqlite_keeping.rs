@@ -164,6 +164,14 @@ impl Keeping for SqliteIndex {
         .await
     }
 
+    async fn hour_bytes(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<(UtcUs, u64)>> {
+        within(OPERATION_TIMEOUT, "reading sizes", async {
+            let ask = sqlx::query_as(sql::HOURS_WITHIN).bind(stream.as_str()).bind(window.start.0).bind(window.end.0);
+            row::hour_bytes(ask.fetch_all(&self.readers).await.map_err(during("reading sizes"))?)
+        })
+        .await
+    }
+
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
         within(OPERATION_TIMEOUT, "reading sizes", async {
             let failed = during("reading sizes");

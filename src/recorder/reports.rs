@@ -43,7 +43,9 @@ impl Shown {
     fn report(&self, node: &str) -> Option<StreamReport> {
         let source = self.recorded.source.as_ref()?;
         let (counters, active) = (&self.status.source, self.status.active.load(Ordering::Relaxed));
-        let trouble = counters.error();
+        // The source itself is told beside it.
+        let address = format!("{source}: ");
+        let trouble = counters.error().map(|e| e.strip_prefix(&address).map_or_else(|| e.clone(), str::to_owned));
         let (state, reason) = if counters.connected.load(Ordering::Relaxed) {
             (ReportedState::Recording, self.status.publish_error())
         } else if trouble.is_some() {

@@ -115,6 +115,22 @@ pub async fn what_is_wrong_is_said(api: Api) {
     }
 }
 
+pub async fn an_archive_that_nobody_records_is_deleted(api: Api) {
+    api.bed.add_stream("old/show").await;
+    let (status, stream) = api.get("/streams/old%2Fshow").await;
+    assert_eq!((status, &stream["origin"], &stream["state"]), (200, &json!("archive"), &json!("stopped")));
+    assert!(stream["stored_bytes"].as_u64().unwrap() > 0, "{stream}");
+    let delete = async |tag| api.send(Method::DELETE, "/streams/old%2Fshow", &Value::Null, tag).await.0;
+    assert_eq!(delete(Some("\"7\"")).await, 412, "there is no version of it");
+    assert_eq!(delete(None).await, 204);
+    assert_eq!(delete(None).await, 404);
+    assert_eq!(api.get("/streams/old%2Fshow").await.0, 404);
+    let removed = api.bed.index.removed().await.unwrap();
+    assert_eq!(removed.iter().map(|r| r.stream.as_str()).collect::<Vec<_>>(), ["old/show"], "it is to go");
+    // The one of the file is still the file's.
+    assert_eq!(api.send(Method::DELETE, "/streams/demo", &Value::Null, Some("*")).await.0, 409);
+}
+
 pub async fn nothing_is_lost_that_somebody_else_changed(api: Api) {
     api.send(Method::POST, "/streams", &input("a"), None).await;
     let first = api.etag("/streams/a").await;

@@ -36,6 +36,7 @@ on_both! {
     cases::pages_hold_every_stream_once,
     cases::secrets_are_kept_and_not_shown,
     cases::a_stream_of_the_file_is_not_changed_here,
+    cases::an_archive_that_nobody_records_is_deleted,
     cases::ranges_count_the_gaps_they_join,
     cases::locks_are_made_listed_and_released,
     cases::an_export_is_told_to_the_byte,

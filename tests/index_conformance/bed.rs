@@ -313,6 +313,9 @@ impl<I: Index> Keeping for Patient<I> {
     async fn all_stored_bytes(&self) -> Result<Vec<(StreamName, u64)>> {
         patient!(self.0.all_stored_bytes())
     }
+    async fn hour_bytes(&self, stream: &StreamName, window: UtcRange) -> Result<Vec<(UtcUs, u64)>> {
+        patient!(self.0.hour_bytes(stream, window))
+    }
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
         patient!(self.0.bytes_cutoff(stream, keep_bytes))
     }
@@ -349,6 +352,9 @@ impl<I: Index> Control for Patient<I> {
     }
     async fn put_setting(&self, s: &StreamName, new: &StreamSetting, e: Expected, now: UtcUs) -> Result<Changed> {
         patient!(self.0.put_setting(s, new, e, now))
+    }
+    async fn remove_archive(&self, stream: &StreamName, now: UtcUs) -> Result<Changed> {
+        patient!(self.0.remove_archive(stream, now))
     }
     async fn remove_setting(&self, stream: &StreamName, expected: Expected, now: UtcUs) -> Result<Changed> {
         patient!(self.0.remove_setting(stream, expected, now))

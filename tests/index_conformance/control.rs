@@ -78,6 +78,26 @@ pub async fn a_deleted_stream_is_remembered_and_its_versions_are_not_given_again
     assert_eq!(bed.index.removed().await.unwrap(), []);
 }
 
+pub async fn an_archive_without_a_setting_is_deleted(bed: Bed) {
+    let (name, other) = (stream("archived"), stream("set"));
+    let before = bed.index.settings_revision().await.unwrap();
+    assert_eq!(bed.index.remove_archive(&name, at(1)).await.unwrap(), Changed::Missing);
+    assert_eq!(bed.index.settings_revision().await.unwrap(), before, "a refused change changes nothing");
+    // Whoever records registers the stream.
+    bed.index.acquire(&name, "recorder", at(1), 1_000_000).await.unwrap().unwrap();
+    done(&bed, bed.index.remove_archive(&name, at(2)).await.unwrap());
+    assert!(bed.index.settings_revision().await.unwrap() > before);
+    assert_eq!(bed.index.removed().await.unwrap(), [Removed { stream: name.clone(), at: at(2) }]);
+    done(&bed, bed.index.remove_archive(&name, at(3)).await.unwrap());
+    assert_eq!(bed.index.removed().await.unwrap(), [Removed { stream: name, at: at(3) }]);
+    // One that is set is not deleted in passing.
+    bed.index.acquire(&other, "recorder", at(1), 1_000_000).await.unwrap().unwrap();
+    done(&bed, bed.index.put_setting(&other, &setting("demo:"), Expected::Absent, at(4)).await.unwrap());
+    let version = bed.index.setting(&other).await.unwrap().unwrap().version;
+    assert_eq!(bed.index.remove_archive(&other, at(5)).await.unwrap(), Changed::Stale(version));
+    assert_eq!(bed.index.removed().await.unwrap().len(), 1);
+}
+
 pub async fn of_racing_changes_one_wins(bed: Bed) {
     let name = stream("one");
     done(&bed, bed.index.put_setting(&name, &setting("demo:"), Expected::Absent, at(1)).await.unwrap());

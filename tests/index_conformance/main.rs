@@ -73,6 +73,7 @@ conformance! {
     sharing::signs_of_life_are_seen_by_all,
     control::settings_are_changed_by_version,
     control::a_deleted_stream_is_remembered_and_its_versions_are_not_given_again,
+    control::an_archive_without_a_setting_is_deleted,
     control::of_racing_changes_one_wins,
     control::reports_replace_what_the_recorder_said_before,
     model::random_operations_agree_with_a_naive_model,

@@ -218,6 +218,15 @@ async fn compare(bed: &Bed, model: &Model, random: &mut Random, step: u64) {
 
     let bytes: u64 = listed.iter().map(|s| s.object_length).sum();
     assert_eq!(index.stored_bytes(stream).await.unwrap(), bytes, "{context}");
+    let mut hours = std::collections::BTreeMap::new();
+    for segment in &listed {
+        let hour = segment.id.start.0.div_euclid(3_600_000_000) * 3_600_000_000;
+        if window.contains(UtcUs(hour)) {
+            *hours.entry(hour).or_insert(0) += segment.object_length;
+        }
+    }
+    let hours: Vec<_> = hours.into_iter().map(|(hour, bytes)| (UtcUs(hour), bytes)).collect();
+    assert_eq!(index.hour_bytes(stream, window).await.unwrap(), hours, "{context}");
     let mut rows: Vec<_> = model.rows.iter().map(|r| (r.new.segment.clone(), r.marked)).collect();
     rows.sort_by_key(|(s, _)| (s.id.start, s.id.sequence));
     let found = index.rows(stream, all_time(), None, 10_000).await.unwrap();

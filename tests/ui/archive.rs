@@ -77,6 +77,13 @@ pub async fn record(bed: &Bed) -> Value {
     })
 }
 
+/// Makes a clip and records it.
+pub async fn record_clip(bed: &Bed, stream: &'static str, clip: Clip, start_s: i64) {
+    let path = bed.dir.path().join("clip.ts");
+    clip.write(&path).await;
+    record_part(bed, &Part { stream, clip, start_s }, &path).await;
+}
+
 async fn record_part(bed: &Bed, part: &Part, path: &Path) {
     let spool = bed.spool("library-spool").await;
     let streams = [(part.stream, file_from(path, part.start_s))];

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod archive;
+mod bench;
 mod clip;
 #[path = "../common_recording/mod.rs"]
 mod common_recording;

@@ -85,6 +85,7 @@ export function startMock({ port = 0, dist = null } = {}) {
 
   async function api(req, res, url, path) {
     const n = (key) => Number(url.searchParams.get(key));
+    if (path === "/openapi.json") return send(res, 200, readFileSync(resolve(here, "../src/api/openapi.json")), { "content-type": "application/json" });
     if (path === "/status") return json(res, 200, status());
     if (path === "/storage") {
       const all = [...streams.values()].map((s) => ({ name: s.name, bytes: publicStream(s, now()).stored_bytes }));

@@ -1,6 +1,7 @@
-// axe on every screen, light and dark, desktop and phone; phone size without sideways scrolling.
+// axe on every screen, light and dark, desktop and phone; phone size without sideways scrolling. A picture of each, for
+// people to look at, goes below `out`/screenshots.
 
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { clickAt, dvr, iso, M, playheadNear, playing, settled } from "./dvr-page.mjs";
 import { ok, test } from "./harness.mjs";
@@ -8,10 +9,19 @@ import { pause, screens } from "./screens.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
-for (const [kind, options] of [["light", {}], ["dark", { dark: true }], ["phone", { width: 390, height: 844, touch: true }]]) {
-  test(`axe finds nothing: every screen, ${kind}`, { ...options, reducedMotion: "reduce" }, async ({ page, base, facts }) => {
+const KINDS = [
+  ["light", {}],
+  ["dark", { dark: true }],
+  ["phone", { width: 390, height: 844, touch: true, scale: 2 }],
+];
+
+for (const [kind, options] of KINDS) {
+  test(`axe finds nothing: every screen, ${kind}`, { ...options, reducedMotion: "reduce" }, async ({ page, base, facts, out }) => {
+    const folder = `${out}/screenshots`;
+    mkdirSync(folder, { recursive: true });
     for (const screen of screens(facts)) {
       await screen.open(page, base);
+      await page.screenshot({ path: `${folder}/${screen.name}-${kind}.png`, fullPage: kind === "phone" });
       // What moves would be found in the middle of it.
       await pause(page);
       // Not by a script tag: the Content-Security-Policy would block it, as it should.

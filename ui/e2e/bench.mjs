@@ -1,5 +1,6 @@
 // Frame times of the timeline with 30 days and 10,000 gaps, and the measurement behind "canvas, not SVG".
-// node e2e/bench.mjs [--base URL] [--stream news]; npm run build first. Prints milliseconds.
+// node e2e/bench.mjs [--base URL] [--stream news] [--at UTC-ms]; npm run build first. Prints milliseconds.
+// `make bench-ui` runs it in front of a real server (tests/ui/bench.rs); without --base it is the mock.
 
 import { resolve } from "node:path";
 import { startMock } from "../dev/mock-server.mjs";
@@ -44,7 +45,7 @@ const measure = `async (step, frames) => {
 {
   const { page, context } = await open(browser, base, { width: 1440, height: 960 });
   const now = Date.now();
-  await page.goto(`${base}/ui/?stream=${option("stream", "news")}&t=${new Date(now - 50 * 3_600_000).toISOString()}&start=${new Date(now - 31 * 86_400_000).toISOString()}&span=${32 * 86_400}`);
+  await page.goto(`${base}/ui/?stream=${option("stream", "news")}&t=${new Date(Number(option("at", now - 50 * 3_600_000))).toISOString()}&start=${new Date(now - 31 * 86_400_000).toISOString()}&span=${32 * 86_400}`);
   await page.locator(".bar-canvas").waitFor();
   await page.waitForTimeout(4000);
   await page.keyboard.press("k");

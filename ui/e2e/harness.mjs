@@ -9,7 +9,7 @@ const tests = [];
 
 /**
  * Registers a test. `options`: size, colours, zone, clock of the page; `expected`: problems that belong to it;
- * `needs: "server"`: what it checks, the mock does not have.
+ * `needs: "server"`: what it checks, the mock does not have; `alone`: nothing else goes on meanwhile.
  */
 export function test(name, options, run) {
   tests.push(typeof options === "function" ? { name, options: {}, run: options } : { name, options, run });
@@ -48,6 +48,9 @@ export async function saved(download) {
   return file;
 }
 
+/** Tests at a time: waiting for pictures and events leaves a machine of two cores room. */
+const LANES = 2;
+
 /** Runs what is chosen; pictures of what fails go below `out`. Gives how many failed. */
 export async function runAll(base, facts, { only = "", out = "target" } = {}) {
   const browser = await launch();
@@ -56,11 +59,11 @@ export async function runAll(base, facts, { only = "", out = "target" } = {}) {
   const named = tests.filter((t) => t.name.includes(only));
   const chosen = named.filter((t) => facts.control || t.options.needs !== "server");
   if (chosen.length === 0) throw new Error(`There is no test whose name holds “${only}”.`);
-  for (const { name, options, run } of chosen) {
+  const one = async ({ name, options, run }) => {
     const began = Date.now();
     const { page, context, problems } = await open(browser, base, options);
     try {
-      await run({ page, context, base, facts, browser });
+      await run({ page, context, base, facts, browser, out });
       const unexpected = problems.filter((p) => !options.expected?.test(p));
       if (unexpected.length) throw new Error(unexpected.join("\n"));
       console.log(`ok    ${name} (${Date.now() - began} ms)`);
@@ -71,7 +74,14 @@ export async function runAll(base, facts, { only = "", out = "target" } = {}) {
       console.log(`FAIL  ${name}\n      ${String(error?.stack ?? error).split("\n").slice(0, 6).join("\n      ")}\n      ${page.url()}\n      ${problems.join("\n      ")}`);
     }
     await context.close();
-  }
+  };
+  const together = chosen.filter((t) => !t.options.alone);
+  await Promise.all(
+    Array.from({ length: LANES }, async () => {
+      for (let next = together.shift(); next; next = together.shift()) await one(next);
+    }),
+  );
+  for (const next of chosen.filter((t) => t.options.alone)) await one(next);
   await browser.close();
   if (downloads) rmSync(downloads, { recursive: true, force: true });
   const left = named.length - chosen.length;

@@ -1,6 +1,6 @@
 // The browser tests of the interface. node e2e/run.mjs [--base http://127.0.0.1:8080] [--only part-of-a-name] [--out folder]
 // Without --base the built files (npm run build) are served by the mock. In front of a real server tests/ui runs them:
-// EVERTAPE_UI_FACTS names a file that says what is recorded there, and screenshots of every screen are written, too.
+// EVERTAPE_UI_FACTS names a file that says what is recorded there. Below `out` are pictures: screenshots, failures.
 
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
@@ -12,7 +12,6 @@ import "./timeline.mjs";
 import "./playback.mjs";
 import "./export.mjs";
 import "./accessibility.mjs";
-import { screenshots } from "./screenshots.mjs";
 
 const option = (name) => {
   const at = process.argv.indexOf(`--${name}`);
@@ -25,6 +24,5 @@ const base = given ?? mock.url;
 const out = resolve(option("out") ?? "target");
 const facts = await factsOf(base);
 const failed = await runAll(base, facts, { only: option("only"), out });
-if (given && !option("only")) await screenshots(base, facts, { out });
 await mock?.close();
 process.exit(failed ? 1 : 0);

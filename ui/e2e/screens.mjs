@@ -41,7 +41,10 @@ export function screens(facts) {
     }),
     screen("dvr-gap", `?stream=${facts.tv}&t=${iso((before.toMs + span.fromMs) / 2)}&start=${iso(before.fromMs - 10 * M)}&span=4800`, async (page) => page.getByText("The gap is").waitFor()),
     screen("dvr-days", `?stream=${facts.tv}&t=${iso(at)}&start=${iso(Date.now() - 4 * 86_400_000)}&span=${4.2 * 86_400}`, bar),
-    screen("dvr-codec", `?stream=${facts.uhd}`, async (page) => page.getByRole("alert").first().waitFor()),
+    screen("dvr-codec", `?stream=${facts.uhd}`, async (page) => {
+      await page.getByRole("alert").first().waitFor();
+      await settled(page);
+    }),
     screen("dvr-empty", "?stream=empty", async (page) => page.getByRole("heading", { name: "Nothing is recorded yet" }).waitFor()),
     screen("shortcuts", `?stream=${facts.tv}&t=${iso(at)}`, async (page) => {
       await bar(page);
@@ -52,6 +55,10 @@ export function screens(facts) {
     }),
     screen("settings", "?stream=music&tab=settings", async (page) => page.getByRole("button", { name: "Pause recording" }).or(page.getByRole("button", { name: "Resume recording" })).waitFor()),
     screen("settings-file", `?stream=${facts.live}&tab=settings`, async (page) => page.getByText("This stream is set in the configuration file.").waitFor()),
+    screen("api", "?page=api", async (page) => {
+      await page.getByRole("heading", { name: "Operations" }).waitFor();
+      await page.getByText("/api/v1/streams/{name}/ranges").click();
+    }),
     screen("info", `?stream=${facts.tv}&tab=info`, async (page) => page.getByRole("heading", { name: "Tracks" }).waitFor()),
   ];
 }

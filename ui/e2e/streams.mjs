@@ -111,7 +111,7 @@ test("state comes by events: what others do shows without a reload", async ({ pa
   ok(await page.evaluate(() => window.stillHere), "the page was not loaded anew");
 });
 
-test("the server goes away and comes back: the page says so and recovers", { expected: /./ }, async ({ page, base, facts }) => {
+test("the server goes away and comes back: the page says so and recovers", { alone: true, expected: /./ }, async ({ page, base, facts }) => {
   await page.goto(`${base}/ui/`);
   await row(page, facts.tv).waitFor();
   const back = away(base, facts, 3000);
@@ -139,4 +139,32 @@ test("light and dark, as the system has it or as chosen", { dark: true }, async 
   await until("still light", async () => (await brightness()) > 200);
   await change.click();
   await until("dark, as chosen", async () => (await brightness()) < 80);
+});
+
+test("an archive that nobody records any more is shown as such, and deleted", { needs: "server", alone: true }, async ({ page, base, facts }) => {
+  const ranges = async () => (await (await fetch(api(base, `/streams/${facts.leftOver}/ranges?from_ms=0&to_ms=${Date.now()}`))).json()).ranges;
+  ok((await ranges()).length > 0, "something is recorded");
+  await page.goto(`${base}/ui/?stream=${facts.leftOver}&tab=settings`);
+  await page.getByText("This stream is set nowhere any more").waitFor();
+  equal(await page.getByRole("button", { name: "Save" }).count(), 0, "settings to save");
+  await page.goto(`${base}/ui/`);
+  await row(page, facts.leftOver).getByText("archive only").waitFor();
+  await page.getByRole("button", { name: `Delete ${facts.leftOver}` }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Delete the stream" }).click();
+  await row(page, facts.leftOver).waitFor({ state: "detached" });
+  await until("the archive is gone", async () => (await ranges()).length === 0, 30_000);
+});
+
+test("the document of the API is shown, and linked", async ({ page, base, facts }) => {
+  await page.goto(`${base}/ui/`);
+  await page.getByRole("link", { name: "API", exact: true }).click();
+  await page.getByRole("heading", { name: "Operations" }).waitFor();
+  await page.getByText("/api/v1/streams/{name}/ranges").click();
+  await page.getByText("resolution_ms").first().waitFor();
+  await page.getByRole("link", { name: "RangeAnswer" }).first().click();
+  await until("the shape is in sight", () => page.locator("#shape-RangeAnswer").evaluate((e) => e.getBoundingClientRect().top < innerHeight));
+  await page.getByRole("link", { name: "Streams" }).click();
+  await row(page, facts.live).waitFor();
+  await page.goBack();
+  await page.getByRole("heading", { name: "Operations" }).waitFor();
 });

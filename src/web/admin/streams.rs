@@ -108,7 +108,8 @@ pub async fn change(
     if input.name != name.as_str() {
         return Err(unprocessable("A stream keeps its name: it is part of every address.").into());
     }
-    let expected = expected(&node, &name, &headers).await?;
+    let overview = Overview::read(&node).await?;
+    let expected = expected(&overview, &node, &name, &headers)?;
     let known = node.index.setting(&name).await?.ok_or_else(no_such_stream)?;
     let setting = setting_of(&node, &input, Some(&known.setting))?;
     done(node.index.put_setting(&name, &setting, expected, answers::now()).await?)?;
@@ -117,12 +118,22 @@ pub async fn change(
     shown(&node, &name, StatusCode::OK).await
 }
 
-/// Ends a stream's recording; its archive goes, too, but for locked parts. Needs `If-Match`, as a change does.
+/// Ends a stream's recording; its archive goes, too, but for locked parts. Needs `If-Match`, as a change does; a stream
+/// that is set nowhere and has only an archive has no `ETag`, and needs none.
 #[utoipa::path(delete, path = "/streams/{name}", params(("name" = String, Path)), responses((status = 204), (status = 404), (status = 409), (status = 412), (status = 428)))]
 pub async fn delete(State(node): State<Arc<Node>>, Path(name): Path<String>, headers: HeaderMap) -> Answer<StatusCode> {
     let name = stream_of(&name)?;
-    let expected = expected(&node, &name, &headers).await?;
-    done(node.index.remove_setting(&name, expected, answers::now()).await?)?;
+    let overview = Overview::read(&node).await?;
+    let is_set = overview.is_of_file(&node, &name) || overview.setting(&name).is_some();
+    if !is_set && overview.names(&node).contains(&name) {
+        if headers.get(header::IF_MATCH).is_some_and(|tag| tag != "*") {
+            return Err(stale().into());
+        }
+        done(node.index.remove_archive(&name, answers::now()).await?)?;
+    } else {
+        let expected = expected(&overview, &node, &name, &headers)?;
+        done(node.index.remove_setting(&name, expected, answers::now()).await?)?;
+    }
     tracing::info!(stream = %name, "a stream was deleted");
     node.events.look_now();
     Ok(StatusCode::NO_CONTENT)
@@ -133,8 +144,12 @@ fn in_file() -> Problem {
 }
 
 /// What `If-Match` expects (RFC 9110 13.1.1).
-async fn expected(node: &Node, name: &StreamName, headers: &HeaderMap) -> Result<Expected, Problem> {
-    let overview = Overview::read(node).await?;
+fn expected(
+    overview: &Overview,
+    node: &Node,
+    name: &StreamName,
+    headers: &HeaderMap,
+) -> Result<Expected, Problem> {
     if overview.is_of_file(node, name) {
         return Err(in_file());
     }

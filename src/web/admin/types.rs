@@ -32,10 +32,12 @@ pub enum Origin {
     File,
     /// Through this API.
     Api,
+    /// Nowhere any more: only its archive is there.
+    Archive,
 }
 
 /// What a track holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Pictures.
@@ -269,7 +271,7 @@ pub struct SourceReport {
     pub message: String,
     /// How long that took.
     pub took_ms: u64,
-    /// What would be recorded.
+    /// What would be recorded, pictures first.
     pub tracks: Vec<Track>,
     /// What would not.
     pub uncarried: Vec<Uncarried>,

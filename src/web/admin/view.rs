@@ -133,7 +133,11 @@ impl Overview {
         let uncarried = node.rows.uncarried(name).await?;
         Ok(Stream {
             name: name.to_string(),
-            origin: if of_file || setting.is_none() { Origin::File } else { Origin::Api },
+            origin: match (of_file, setting) {
+                (true, _) => Origin::File,
+                (false, Some(_)) => Origin::Api,
+                (false, None) => Origin::Archive,
+            },
             source,
             state,
             reason,

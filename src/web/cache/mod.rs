@@ -6,4 +6,5 @@ pub mod objects;
 pub mod parts;
 pub mod refreshed;
 pub mod rows;
+pub mod spans;
 pub mod tables;

@@ -5,6 +5,7 @@
 //! time to time wholly: a late segment or one that retention took off the list shows up then.
 
 use super::refreshed::{Kept, Refreshed};
+use super::spans::HourSpans;
 use super::tables::{self, Tables};
 use crate::index::{Extent, Index, IndexError};
 use crate::media::segment::LONGEST_SEGMENT_US;
@@ -77,6 +78,7 @@ pub struct Rows {
     newest: Refreshed<(StreamName, UtcUs, usize), Vec<Segment>>,
     inits: Refreshed<(StreamName, InitHash), Option<InitInfo>>,
     spans: Refreshed<(StreamName, UtcRange, i64, usize), Vec<UtcRange>>,
+    hour_spans: HourSpans,
     uncarried: Refreshed<StreamName, Vec<Uncarried>>,
     tables: Tables,
 }
@@ -100,6 +102,7 @@ impl Rows {
             newest: Refreshed::new("newest", SMALL_BYTES, weigh_rows),
             inits: Refreshed::new("init", SMALL_BYTES, weigh_init),
             spans: Refreshed::new("spans", SMALL_BYTES, |_, spans| 128 + spans.len() * size_of::<UtcRange>()),
+            hour_spans: HourSpans::new(index.clone()),
             uncarried: Refreshed::new("uncarried", SMALL_BYTES, |_, list| 128 + list.len() * 256),
             tables: Tables::new(index, most_bytes / 3),
         }
@@ -261,8 +264,8 @@ impl Rows {
         limit: usize,
     ) -> Result<Vec<UtcRange>, IndexError> {
         let read = |_| {
-            let (index, stream) = (self.index.clone(), stream.clone());
-            async move { index.ranges(&stream, window, tolerance_us, limit).await }
+            let (spans, stream) = (self.hour_spans.clone(), stream.clone());
+            async move { spans.ranges(&stream, window, tolerance_us, limit).await }
         };
         let key = (stream.clone(), window, tolerance_us, limit);
         let kept = self.spans.get(&key, |kept| kept.age() < SPANS_FRESH, read).await?;

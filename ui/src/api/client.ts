@@ -30,7 +30,7 @@ async function call<O extends keyof Operations>(operation: O, asked: Asked<O>): 
   let address = template;
   for (const [key, value] of Object.entries(path ?? {})) address = address.replace(`{${key}}`, encodeURIComponent(String(value)));
   const search = new URLSearchParams();
-  for (const [key, value] of Object.entries(query ?? {})) if (value !== null && value !== undefined && value !== "") search.set(key, String(value));
+  for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined) search.set(key, String(value));
   const headers: Record<string, string> = { accept: "application/json" };
   if (body !== undefined) headers["content-type"] = "application/json";
   if (etag) headers["if-match"] = etag;
@@ -70,7 +70,7 @@ export async function listStreams(): Promise<Stream[]> {
   const streams: Stream[] = [];
   let cursor: string | null = null;
   do {
-    const page: StreamPage = await read("GET /api/v1/streams", { query: { limit: 500, cursor } });
+    const page: StreamPage = await read("GET /api/v1/streams", { query: { limit: 500, ...(cursor === null ? {} : { cursor }) } });
     streams.push(...page.streams);
     cursor = page.next_cursor;
   } while (cursor);
@@ -114,7 +114,7 @@ export interface ExportRequest {
 export const getExport = (name: string, wanted: ExportRequest, signal: AbortSignal): Promise<ExportInfo> =>
   read("GET /api/v1/streams/{name}/export", {
     path: { name },
-    query: { from_ms: wanted.fromMs, duration_ms: wanted.durationMs, tracks: wanted.tracks?.join(",") ?? null, format: wanted.format },
+    query: { from_ms: wanted.fromMs, duration_ms: wanted.durationMs, format: wanted.format, ...(wanted.tracks ? { tracks: wanted.tracks.join(",") } : {}) },
     signal,
   });
 

@@ -91,7 +91,7 @@ export function StreamFields({ text, errors, onChange, fixedName, disabled }: Fo
           <input id={id} value={text.name} disabled={fixedName || disabled} aria-describedby={describedBy} aria-invalid={invalid} autocomplete="off" spellcheck={false} onInput={(e) => set({ name: e.currentTarget.value })} />
         )}
       </Field>
-      <Field label="Source" error={errors.source ?? null} hint={text.source.includes("***") ? "The password is not shown. Where *** stays, it stays." : "HLS or MPEG-TS over http(s)://, udp://, srt://, file:, or demo:"}>
+      <Field label="Source" error={errors.source ?? null} hint={text.source.includes("***") ? "The password is not shown. Where *** stays, it stays." : "HLS or MPEG-TS over http(s)://, MPEG-TS over udp:// or rtp://, file:, or demo:"}>
         {({ id, describedBy, invalid }) => (
           <input id={id} value={text.source} disabled={disabled} aria-describedby={describedBy} aria-invalid={invalid} autocomplete="off" spellcheck={false} inputMode="url" onInput={(e) => set({ source: e.currentTarget.value })} />
         )}
@@ -176,7 +176,10 @@ export function DeleteStreamDialog({ stream, onClose, onDeleted }: { stream: Str
   return (
     <Dialog title={`Delete “${stream.name}”?`} onClose={onClose}>
       <form onSubmit={(event) => void submit(event)}>
-        <p>Recording ends and the stream leaves the list{stream.stored_bytes > 0 ? `, and with it ${formatBytes(stream.stored_bytes)} of archive` : ""}. This cannot be undone.</p>
+        <p>
+          {stream.origin === "archive" ? "The stream leaves the list" : "Recording ends and the stream leaves the list"}
+          {stream.stored_bytes > 0 ? `, and with it ${formatBytes(stream.stored_bytes)} of archive; locked parts stay until they are released` : ""}. This cannot be undone.
+        </p>
         {error && <Notice kind="error">{error}</Notice>}
         <footer>
           <button type="button" onClick={onClose}>

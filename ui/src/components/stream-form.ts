@@ -11,7 +11,7 @@ export interface FormText {
 export type FormErrors = Partial<Record<keyof FormText, string>>;
 
 const NAME = /^[A-Za-z0-9._~-]+(\/[A-Za-z0-9._~-]+)*$/;
-const SOURCES = ["http:", "https:", "udp:", "file:", "demo:", "srt:", "rtsp:", "rtmp:"];
+const SOURCES = ["http:", "https:", "udp:", "rtp:", "file:", "demo:"];
 const UNITS: Record<string, number> = { s: 1, min: 60, m: 60, h: 3600, d: 86_400, w: 604_800, y: 31_536_000 };
 
 /** `7d`, `36 h`, `2w`; empty: for ever. Null: for ever; undefined: not understood. */
@@ -42,7 +42,7 @@ export function sourceError(source: string): string | null {
   if (source === "") return "Where is the stream to be recorded from?";
   const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(source)?.[0].toLowerCase();
   if (!scheme) return "An address begins with its kind, for example https:// or udp://.";
-  if (!SOURCES.includes(scheme)) return `“${scheme}” cannot be recorded. Use ${SOURCES.slice(0, 5).join(" ")}`;
+  if (!SOURCES.includes(scheme)) return `“${scheme}” cannot be recorded. Use ${SOURCES.join(" ")}`;
   if (/\s/.test(source)) return "An address holds no spaces.";
   if (/^https?:/.test(scheme) && !URL.canParse(source)) return "This is not a whole address.";
   return null;

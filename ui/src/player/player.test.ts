@@ -3,6 +3,7 @@ import type { Track } from "../api/types.ts";
 import { parseRoute, printRoute } from "../state/route.ts";
 import { playable } from "./codecs.ts";
 import { sentenceOf } from "./errors.ts";
+import { extended, parsePlaylist } from "./native.ts";
 import { sourceFor } from "./window.ts";
 
 const now = Date.parse("2026-11-22T15:00:00Z");
@@ -29,8 +30,27 @@ describe("which playlist", () => {
   });
 });
 
+describe("a playlist that the browser plays by itself", () => {
+  const first = "#EXTM3U\n#EXT-X-PROGRAM-DATE-TIME:2026-11-22T15:00:00Z\n#EXTINF:6.000,\na.m4s\n#EXTINF:4.5,\nb.m4s\n#EXT-X-DISCONTINUITY\n#EXT-X-PROGRAM-DATE-TIME:2026-11-22T16:00:00Z\n#EXTINF:6,\nc.m4s\n";
+  it("is read with its gaps", () => {
+    expect(parsePlaylist(first)).toEqual([
+      { start: 0, duration: 6, utcMs: now },
+      { start: 6, duration: 4.5, utcMs: now + 6000 },
+      { start: 10.5, duration: 6, utcMs: now + 60 * MIN },
+    ]);
+    expect(parsePlaylist("#EXTM3U\n#EXTINF:6,\na.ts\n")).toEqual([]);
+  });
+  it("goes on where it was", () => {
+    const known = parsePlaylist(first);
+    // A live window has slid: its positions are its own, those of the element go on.
+    const slid = parsePlaylist("#EXT-X-PROGRAM-DATE-TIME:2026-11-22T16:00:00Z\n#EXTINF:6,\nc.m4s\n#EXTINF:6,\nd.m4s\n");
+    expect(extended(known, slid)).toEqual([...known, { start: 16.5, duration: 6, utcMs: now + 60 * MIN + 6000 }]);
+    expect(extended([], slid)).toEqual(slid);
+  });
+});
+
 describe("codecs", () => {
-  const track = (id: string, kind: "video" | "audio", codec: string, codec_name: string): Track => ({ id, kind, codec, codec_name });
+  const track = (id: string, kind: "video" | "audio", codec: string, codec_name: string): Track => ({ id, kind, codec, codec_name, language: null, bitrate_bps: null });
   const h264 = track("v1", "video", "avc1.64001f", "H.264");
   const hevc = track("v1", "video", "hvc1.1.6.L93.B0", "H.265");
   const aac = track("a1", "audio", "mp4a.40.2", "AAC");

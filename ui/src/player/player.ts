@@ -6,6 +6,7 @@ import { playbackPath } from "../api/client.ts";
 import { Store } from "../state/store.ts";
 import { type Placed, positionAt, utcAt } from "../timeline/playhead.ts";
 import { sentenceOf } from "./errors.ts";
+import { extended, placedOf } from "./native.ts";
 import { type Source, sourceFor } from "./window.ts";
 
 export interface PlayerState {
@@ -37,6 +38,8 @@ export interface PlayerHost {
 export const RATES = [0.5, 1, 1.5, 2, 4, 8] as const;
 
 const RETRY_MS = 3000;
+/** How often a playlist that grows is read for a browser that plays it by itself. */
+const NATIVE_FOLLOW_MS = 5000;
 const REVERSE_STEP_MS = 250;
 
 export class Player {
@@ -62,6 +65,7 @@ export class Player {
   #recovered = 0;
   #opening = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
+  #nativeTimer: ReturnType<typeof setTimeout> | undefined;
   #reverseTimer: ReturnType<typeof setInterval> | undefined;
   readonly #gone = new AbortController();
 
@@ -202,13 +206,13 @@ export class Player {
     this.#opening += 1;
     this.#wantsPlay = false;
     this.#unload();
-    this.state.update({ phase: "idle", live: false, buffering: false, error: null, reverse: 0 });
+    this.state.update({ phase: "idle", live: false, buffering: false, error: null, reverse: 0, audioTracks: [], audioTrack: -1 });
   }
 
   refuse(sentence: string): void {
     this.#opening += 1;
     this.#unload();
-    this.state.update({ phase: "error", error: sentence, buffering: false, live: false });
+    this.state.update({ phase: "error", error: sentence, buffering: false, live: false, audioTracks: [], audioTrack: -1 });
   }
 
   destroy(): void {
@@ -219,6 +223,7 @@ export class Player {
 
   #unload(): void {
     clearTimeout(this.#retry);
+    clearTimeout(this.#nativeTimer);
     this.#stopReverse();
     this.#hls?.destroy();
     this.#hls = null;
@@ -272,20 +277,33 @@ export class Player {
   }
 
   #loadNatively(source: Source, url: string, utcMs: number | null): void {
-    const video = this.#video as HTMLVideoElement & { getStartDate?: () => Date };
-    video.src = url;
-    video.addEventListener(
-      "loadedmetadata",
-      () => {
-        const begin = video.getStartDate?.().getTime();
-        const fromMs = begin !== undefined && Number.isFinite(begin) ? begin : source.fromMs;
-        this.#placed = [{ start: 0, duration: Number.MAX_SAFE_INTEGER / 1e6, utcMs: fromMs }];
-        if (utcMs !== null) video.currentTime = Math.max(0, (utcMs - fromMs) / 1000);
-        this.#wantedMs = null;
-        this.#playOrPause();
-      },
-      { once: true, signal: this.#gone.signal },
-    );
+    const video = this.#video;
+    const turn = this.#opening;
+    const place = (): void => {
+      if (turn !== this.#opening || utcMs === null) return;
+      // Browsers begin a playlist that grows at its end, whatever they were told before.
+      const found = positionAt(this.#placed, utcMs);
+      if (found && Math.abs(found.position - video.currentTime) > 0.5) video.currentTime = found.position;
+    };
+    const follow = async (): Promise<void> => {
+      // The element does not say what it plays when: the playlist does.
+      const parsed = await placedOf(url).catch(() => null);
+      if (turn !== this.#opening) return;
+      if (parsed) this.#placed = extended(this.#placed, parsed);
+      if (source.kind !== "finished") this.#nativeTimer = setTimeout(() => void follow(), NATIVE_FOLLOW_MS);
+    };
+    void follow().then(() => {
+      if (turn !== this.#opening) return;
+      const found = utcMs === null ? null : positionAt(this.#placed, utcMs);
+      if (utcMs !== null && (!found || found.skippedMs > 0)) {
+        const first = this.#placed[0];
+        this.#host.onGap(utcMs, found ? utcMs + found.skippedMs : first && first.utcMs > utcMs ? first.utcMs : null);
+        return;
+      }
+      for (const event of ["loadedmetadata", "loadeddata", "canplay"]) video.addEventListener(event, place, { once: true, signal: this.#gone.signal });
+      video.src = url;
+      this.#playOrPause();
+    });
   }
 
   #loadWithHls(HlsClass: typeof Hls, source: Source, url: string, utcMs: number | null): void {

@@ -26,9 +26,9 @@ export function InfoTab({ stream }: { stream: Stream }): JSX.Element {
             {stream.reason && <div class="reason">{stream.reason}</div>}
           </dd>
           <dt>Source</dt>
-          <dd class="break">{stream.source}</dd>
+          <dd class="break">{stream.source || "–"}</dd>
           <dt>Set in</dt>
-          <dd>{stream.origin === "file" ? "the configuration file" : "this interface"}</dd>
+          <dd>{{ file: "the configuration file", api: "this interface", archive: "nowhere any more" }[stream.origin]}</dd>
           <dt>Recorder</dt>
           <dd>{stream.node ?? "none"}</dd>
           <dt>Bitrate</dt>

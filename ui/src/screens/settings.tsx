@@ -26,7 +26,7 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
   const [done, setDone] = useState<string | null>(null);
   const [busy, setBusy] = useState(false);
   const [deleting, setDeleting] = useState(false);
-  const fixed = stream.origin === "file";
+  const fixed = stream.origin !== "api";
 
   const load = async (): Promise<void> => {
     try {
@@ -79,8 +79,9 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
 
   return (
     <div class="tab-body narrow">
-      {fixed && <Notice kind="info">This stream is set in the configuration file. It can be changed only there; the server reads it when it starts.</Notice>}
-      <form class="card" onSubmit={(event) => void save(event)} noValidate>
+      {stream.origin === "archive" && <Notice kind="info">This stream is set nowhere any more: nothing is recorded, and what was recorded is kept until it is deleted here.</Notice>}
+      {stream.origin === "file" && <Notice kind="info">This stream is set in the configuration file. It can be changed only there; the server reads it when it starts.</Notice>}
+      {stream.origin !== "archive" && <form class="card" onSubmit={(event) => void save(event)} noValidate>
         <h2>Recording</h2>
         <StreamFields
           text={text}
@@ -127,7 +128,7 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
             </button>
           </footer>
         )}
-      </form>
+      </form>}
       {!fixed && (
         <section class="card">
           <h2>{stream.paused ? "Paused" : "Pause"}</h2>
@@ -137,10 +138,10 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
           </button>
         </section>
       )}
-      {!fixed && (
+      {stream.origin !== "file" && (
         <section class="card">
           <h2>Delete</h2>
-          <p>The stream and its archive are deleted.</p>
+          <p>{stream.origin === "archive" ? "The archive is deleted." : "The stream and its archive are deleted."} Locked parts stay until they are released.</p>
           <button type="button" class="danger" onClick={() => setDeleting(true)}>
             Delete the stream…
           </button>

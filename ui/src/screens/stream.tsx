@@ -34,7 +34,7 @@ export function StreamScreen({ name, tab }: { name: string; tab: Tab }): JSX.Ele
         {stream && (
           <div class="head-state">
             <StateBadge stream={stream} />
-            {stream.reason && <span class="reason">{stream.reason}</span>}
+            {stream.reason && <span class="reason" title={stream.reason}>{stream.reason}</span>}
           </div>
         )}
         <span class="grow" />

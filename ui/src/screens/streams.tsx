@@ -102,7 +102,7 @@ export function StreamsScreen(): JSX.Element {
 function Row({ stream, onPause, onDelete }: { stream: Stream; onPause: () => void; onDelete: () => void }): JSX.Element {
   const { zone } = useStore(preferences);
   const depth = stream.first_ms !== null && stream.live_edge_ms !== null ? stream.live_edge_ms - stream.first_ms : null;
-  const fixed = stream.origin === "file";
+  const isSet = stream.origin === "api";
   const codecs = [...new Set(stream.tracks.map((t) => t.codec_name))].join(", ");
   const video = stream.tracks.find((t) => t.kind === "video");
   return (
@@ -115,16 +115,25 @@ function Row({ stream, onPause, onDelete }: { stream: Stream; onPause: () => voi
       </td>
       <th scope="row" class="col-name">
         <Link to={{ stream: stream.name }}>{stream.name}</Link>
-        {fixed && (
+        {stream.origin === "file" && (
           <span class="tag" title="Set in the configuration file; it can be changed only there.">
             configuration file
+          </span>
+        )}
+        {stream.origin === "archive" && (
+          <span class="tag" title="It is set nowhere any more: nothing is recorded, and what was recorded is kept.">
+            archive only
           </span>
         )}
       </th>
       <td class="col-state" data-label="State">
         <StateBadge stream={stream} />
         {stream.since_ms !== null && <span class="faint since"> for {formatLength(Math.max(0, serverNow() - stream.since_ms))}</span>}
-        {stream.reason && <div class="reason">{stream.reason}</div>}
+        {stream.reason && (
+          <div class="reason" title={stream.reason}>
+            {stream.reason}
+          </div>
+        )}
       </td>
       <td class="col-source" data-label="Source">
         <div class="source" title={stream.source}>
@@ -153,15 +162,15 @@ function Row({ stream, onPause, onDelete }: { stream: Stream; onPause: () => voi
         <div class="faint">{stream.retention_seconds === null ? "kept for ever" : `kept for ${formatLength(stream.retention_seconds * 1000)}`}</div>
       </td>
       <td class="col-actions">
-        {!fixed && (
+        {stream.origin !== "file" && (
           <div class="actions">
-            <button type="button" class="icon-button" title={stream.paused ? "Resume" : "Pause"} aria-label={`${stream.paused ? "Resume" : "Pause"} ${stream.name}`} onClick={onPause}>
+            {isSet && <><button type="button" class="icon-button" title={stream.paused ? "Resume" : "Pause"} aria-label={`${stream.paused ? "Resume" : "Pause"} ${stream.name}`} onClick={onPause}>
               {stream.paused ? <PlayIcon /> : <PauseIcon />}
             </button>
             <Link to={{ stream: stream.name, tab: "settings" }} class="icon-button">
               <EditIcon />
               <span class="visually-hidden">Change {stream.name}</span>
-            </Link>
+            </Link></>}
             <button type="button" class="icon-button" title="Delete" aria-label={`Delete ${stream.name}`} onClick={onDelete}>
               <DeleteIcon />
             </button>
