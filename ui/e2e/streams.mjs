@@ -163,7 +163,7 @@ test("the document of the API is shown, and linked", async ({ page, base, facts 
   await page.getByText("resolution_ms").first().waitFor();
   await page.getByRole("link", { name: "RangeAnswer" }).first().click();
   await until("the shape is in sight", () => page.locator("#shape-RangeAnswer").evaluate((e) => e.getBoundingClientRect().top < innerHeight));
-  await page.getByRole("link", { name: "Streams" }).click();
+  await page.getByRole("link", { name: "Streams", exact: true }).click();
   await row(page, facts.live).waitFor();
   await page.goBack();
   await page.getByRole("heading", { name: "Operations" }).waitFor();

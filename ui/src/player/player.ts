@@ -38,6 +38,8 @@ export interface PlayerHost {
 export const RATES = [0.5, 1, 1.5, 2, 4, 8] as const;
 
 const RETRY_MS = 3000;
+/** What hls.js needs. Without it the browser plays HLS by itself, or not at all. */
+const HAS_MSE = ["ManagedMediaSource", "MediaSource", "WebKitMediaSource"].some((name) => name in globalThis);
 /** How often a playlist that grows is read for a browser that plays it by itself. */
 const NATIVE_FOLLOW_MS = 5000;
 const REVERSE_STEP_MS = 250;
@@ -115,7 +117,7 @@ export class Player {
   /** Shows a moment. */
   open(utcMs: number, play = this.#wantsPlay): void {
     this.#wantsPlay = play;
-    const source = sourceFor(utcMs, this.#host.liveEdge(), this.#host.now());
+    const source = sourceFor(utcMs, this.#host.liveEdge(), this.#host.now(), HAS_MSE);
     const known = source.kind === "live" ? null : positionAt(this.#placed, utcMs);
     if (known && this.#source && this.#source.kind !== "live" && this.state.value.phase !== "error") {
       if (known.skippedMs > 0) {
@@ -281,7 +283,7 @@ export class Player {
     const turn = this.#opening;
     const place = (): void => {
       if (turn !== this.#opening || utcMs === null) return;
-      // Browsers begin a playlist that grows at its end, whatever they were told before.
+      // Only now can the element be told where.
       const found = positionAt(this.#placed, utcMs);
       if (found && Math.abs(found.position - video.currentTime) > 0.5) video.currentTime = found.position;
     };
@@ -368,7 +370,7 @@ export class Player {
         this.#retry = setTimeout(() => {
           this.state.update({ phase: "loading" });
           if (source.kind === "live" || at === null) void this.#load(source, source.kind === "live" ? null : utcMs);
-          else void this.#load(sourceFor(at, this.#host.liveEdge(), this.#host.now()), at);
+          else void this.#load(sourceFor(at, this.#host.liveEdge(), this.#host.now(), HAS_MSE), at);
         }, RETRY_MS);
       }
     });

@@ -86,7 +86,7 @@ function Shown({ document }: { document: Document }): JSX.Element {
   return (
     <>
       <p>
-        {document.info.description} Version {document.info.version}.
+        <Words of={document.info.description} /> Version {document.info.version}.
       </p>
       <section class="card" aria-label="Operations">
         <h2>Operations</h2>
@@ -94,7 +94,7 @@ function Shown({ document }: { document: Document }): JSX.Element {
           <details key={method + path} class="operation">
             <summary>
               <span class={`method method-${method.toLowerCase()}`}>{method}</span> <code>{path}</code>
-              <span class="faint">{operation.summary ?? operation.description}</span>
+              <span class="faint"><Words of={operation.summary ?? operation.description} /></span>
             </summary>
             <OperationDetails operation={operation} />
           </details>
@@ -105,7 +105,7 @@ function Shown({ document }: { document: Document }): JSX.Element {
         {Object.entries(document.components.schemas).map(([name, schema]) => (
           <div key={name} class="shape" id={`shape-${name}`}>
             <h3>{name}</h3>
-            {schema.description && <p class="faint">{schema.description}</p>}
+            {schema.description && <p class="faint"><Words of={schema.description} /></p>}
             {schema.properties ? <Members schema={schema} label={name} /> : <p><Type of={schema} /></p>}
           </div>
         ))}
@@ -119,7 +119,7 @@ function OperationDetails({ operation }: { operation: Operation }): JSX.Element 
   const parameters = operation.parameters ?? [];
   return (
     <div class="operation-details">
-      {operation.summary && operation.description && <p>{operation.description}</p>}
+      {operation.summary && operation.description && <p><Words of={operation.description} /></p>}
       {parameters.length > 0 && (
         <table class="plain">
           <thead>
@@ -138,7 +138,7 @@ function OperationDetails({ operation }: { operation: Operation }): JSX.Element 
                 <td>
                   <Type of={p.schema} />
                 </td>
-                <td>{p.description}</td>
+                <td><Words of={p.description} /></td>
               </tr>
             ))}
           </tbody>
@@ -186,13 +186,18 @@ function Members({ schema, label }: { schema: Schema; label: string }): JSX.Elem
               <td>
                 <Type of={of} />
               </td>
-              <td>{of.description}</td>
+              <td><Words of={of.description} /></td>
             </tr>
           ))}
         </tbody>
       </table>
     </div>
   );
+}
+
+/** A sentence of the document: what stands between backticks is code. */
+function Words({ of }: { of: string | undefined }): JSX.Element {
+  return <>{(of ?? "").split("`").map((part, i) => (i % 2 ? <code key={i}>{part}</code> : part))}</>;
 }
 
 /** A schema in a few words; shapes are links to where they are shown. */
