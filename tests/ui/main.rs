@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 /// A source with what may break a page or a log: quotes, markup, letters of other scripts.
 const HOSTILE_SOURCE: &str = "http://user:geheim@127.0.0.1:9/a\"b'c/<script>alert(1)</script>/ünï-код.ts?x=%22&token=geheim";
 /// No run of the browser's tests is longer, on however slow a machine.
-const LONGEST: Duration = Duration::from_secs(900);
+const LONGEST: Duration = Duration::from_secs(1500);
 
 #[derive(Deserialize)]
 struct Away {

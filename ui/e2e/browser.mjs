@@ -54,7 +54,7 @@ export async function open(browser, base, { width = 1440, height = 960, dark = f
     const url = request.url();
     if (!url.startsWith(base) && !url.startsWith("blob:") && !url.startsWith("data:")) problems.push(`foreign request: ${url}`);
   });
-  page.setDefaultTimeout(10_000);
+  page.setDefaultTimeout(40_000);
   return { page, context, problems };
 }
 

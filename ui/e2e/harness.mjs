@@ -27,13 +27,13 @@ export function ok(value, what) {
   if (!value) throw new Error(what);
 }
 
-/** Waits until the function gives something true. */
-export async function until(what, probe, timeout = 15_000) {
+/** Waits until the function gives something true; as long as a busy machine may need. `what`: words, or a function that gives them. */
+export async function until(what, probe, timeout = 40_000) {
   const end = Date.now() + timeout;
   for (;;) {
     const value = await probe();
     if (value) return value;
-    if (Date.now() > end) throw new Error(`In vain waited for: ${what}`);
+    if (Date.now() > end) throw new Error(`In vain waited for: ${typeof what === "function" ? what() : what}`);
     await new Promise((done) => setTimeout(done, 100));
   }
 }

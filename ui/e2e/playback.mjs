@@ -32,9 +32,10 @@ test("the picture is of the moment that the page says, to the frame; saved as PN
       await still(page);
     }
     if (!facts.clock) continue;
-    await until(`the picture is that of the clock after ${key ?? "a pause"}`, async () => {
-      const { claimed, shown } = await pictureAndClaim(page, facts);
-      return shown === pictureAt(claimed, facts);
+    let last = null;
+    await until(() => `the picture is that of the clock after ${key ?? "a pause"}: ${JSON.stringify(last)}`, async () => {
+      last = await pictureAndClaim(page, facts);
+      return last.shown === pictureAt(last.claimed, facts);
     });
   }
   const { name, claimed } = await pictureAndClaim(page, facts);

@@ -152,6 +152,8 @@ export class Player {
     this.#wantsPlay = false;
     this.#stopReverse();
     this.#video.pause();
+    // A decoder that was behind shows an earlier picture than that of the clock: the one of this moment is sought.
+    if (this.#hls && this.#video.readyState >= 1 && !this.#video.seeking) this.#video.currentTime = this.#video.currentTime;
     this.state.update({ phase: this.state.value.phase === "error" ? "error" : "paused", live: false });
   }
 

@@ -27,7 +27,7 @@ export function sourceFor(utcMs: number, liveEdgeMs: number | null, nowMs: numbe
   }
   const fromMs = Math.floor((utcMs - LEAD_MS) / MINUTE_MS) * MINUTE_MS;
   if (nowMs - fromMs < GROWING_MS) {
-    const lengthMs = Math.floor(Math.min(LENGTH_MS, (liveEdgeMs ?? nowMs) - fromMs) / 1000) * 1000;
+    const lengthMs = Math.floor(Math.min(LENGTH_MS, (liveEdgeMs ?? nowMs - MINUTE_MS) - fromMs) / 1000) * 1000;
     if (!canGrow && lengthMs > 0) return { kind: "finished", file: `archive-${fromMs / 1000}-${lengthMs / 1000}.fmp4.m3u8`, fromMs, toMs: fromMs + lengthMs };
     return { kind: "growing", file: `index-${fromMs / 1000}-now.fmp4.m3u8`, fromMs, toMs: null };
   }

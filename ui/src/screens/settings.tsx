@@ -28,11 +28,12 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
   const [deleting, setDeleting] = useState(false);
   const fixed = stream.origin !== "api";
 
-  const load = async (): Promise<void> => {
+  const load = async (shown: FormText): Promise<void> => {
     try {
       const fresh = await getStream(stream.name);
       setLoaded(fresh);
-      setText(textOf(fresh.stream));
+      // What was typed meanwhile stays.
+      setText((now) => (now.source === shown.source && now.retention === shown.retention ? textOf(fresh.stream) : now));
       setConflict(null);
       setError(null);
     } catch (caught) {
@@ -40,7 +41,7 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
     }
   };
   useEffect(() => {
-    void load();
+    void load(text);
   }, [stream.name]);
 
   const save = async (event: Event): Promise<void> => {
@@ -53,7 +54,7 @@ export function SettingsTab({ stream }: { stream: Stream }): JSX.Element {
     setBusy(true);
     try {
       takeStream(await updateStream(checked.input, loaded.etag));
-      await load();
+      await load(text);
       setDone("Saved. Recorders take it up within seconds.");
     } catch (caught) {
       if (caught instanceof ApiError && caught.status === 412) setConflict(await getStream(stream.name).catch(() => null));
