@@ -37,11 +37,11 @@ bench-ui: test-deps ui/dist/index.html ## frame times of the timeline in front o
 	cargo test --test ui -- --ignored --nocapture frame_times
 
 api-types: ui/dist/index.html ## the API's document and the interface's types of it, made anew of the code
-	EVERTAPE_WRITE_DOCUMENT=1 cargo test --test admin_api the_committed_document
+	WRITE_API_DOCUMENT=1 cargo test --test admin_api the_committed_document
 	cd ui && node dev/make-types.mjs
 
 screenshots: test-deps ui/dist/index.html ## pictures of every screen, of a real server: target/screenshots
-	EVERTAPE_UI_ONLY=axe cargo test --test ui
+	UI_ONLY=axe cargo test --test ui
 
 players: test-deps ## the suite of real players alone, with its table
 	cargo test --test players -- --nocapture

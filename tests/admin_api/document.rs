@@ -1,7 +1,7 @@
 //! The committed document of the API, from which the types of the web interface are made, is that of the code.
 
 /// Set to anything, the document is written instead: `make api-types` does.
-const WRITE: &str = "EVERTAPE_WRITE_DOCUMENT";
+const WRITE: &str = "WRITE_API_DOCUMENT";
 
 #[test]
 fn the_committed_document_is_that_of_the_code() {

@@ -80,7 +80,7 @@ async fn every_sentence_holds_in_a_browser() {
     let mut command = Command::new("node");
     command.arg("e2e/run.mjs").args(["--base", &base, "--out", root.join("target").to_str().unwrap()]);
     // For whoever works on one test: part of its name.
-    if let Ok(only) = std::env::var("EVERTAPE_UI_ONLY") {
+    if let Ok(only) = std::env::var("UI_ONLY") {
         command.args(["--only", &only]);
     }
     command.env("EVERTAPE_UI_FACTS", &file).current_dir(root.join("ui")).stdin(Stdio::null()).kill_on_drop(true);
