@@ -23,10 +23,10 @@ describe("which playlist", () => {
     expect(old).toMatchObject({ kind: "finished", file: `archive-${old.fromMs / 1000}-7200.fmp4.m3u8` });
     expect(old.toMs! - old.fromMs).toBe(120 * MIN);
     // Where a playlist that grows cannot be sought in, a finished one up to the live edge is taken.
-    const short = sourceFor(now - 50 * MIN, now - 5500, now, false);
+    const short = sourceFor(now - 50 * MIN, now - 5500, now, now - 5500);
     expect(short).toMatchObject({ kind: "finished", file: `archive-${(now - 55 * MIN) / 1000}-${55 * 60 - 6}.fmp4.m3u8`, toMs: now - 6000 });
-    expect(sourceFor(now - 170 * MIN, now, now, false).toMs).toBe(now - 55 * MIN);
-    expect(sourceFor(now - 1000, now, now, false).kind).toBe("live");
+    expect(sourceFor(now - 170 * MIN, now, now, now).toMs).toBe(now - 55 * MIN);
+    expect(sourceFor(now - 1000, now, now, now).kind).toBe("live");
     // A finished window never reaches into the present.
     for (let ago = 0; ago < 400; ago += 7) {
       const s = sourceFor(now - ago * MIN, now, now);

@@ -25,6 +25,8 @@ export interface PlayerState {
 export interface PlayerHost {
   now(): number;
   liveEdge(): number | null;
+  /** Up to here everything is there, whether or not more will come. */
+  recordedEnd(): number | null;
   /** For `?tracks=`. */
   tracks(): string[] | null;
   /** How many seconds are recorded from one moment to another, as far as that is known. */
@@ -117,7 +119,7 @@ export class Player {
   /** Shows a moment. */
   open(utcMs: number, play = this.#wantsPlay): void {
     this.#wantsPlay = play;
-    const source = sourceFor(utcMs, this.#host.liveEdge(), this.#host.now(), HAS_MSE);
+    const source = sourceFor(utcMs, this.#host.liveEdge(), this.#host.now(), HAS_MSE ? null : this.#host.recordedEnd());
     const known = source.kind === "live" ? null : positionAt(this.#placed, utcMs);
     if (known && this.#source && this.#source.kind !== "live" && this.state.value.phase !== "error") {
       if (known.skippedMs > 0) {
@@ -372,7 +374,7 @@ export class Player {
         this.#retry = setTimeout(() => {
           this.state.update({ phase: "loading" });
           if (source.kind === "live" || at === null) void this.#load(source, source.kind === "live" ? null : utcMs);
-          else void this.#load(sourceFor(at, this.#host.liveEdge(), this.#host.now(), HAS_MSE), at);
+          else void this.#load(sourceFor(at, this.#host.liveEdge(), this.#host.now(), HAS_MSE ? null : this.#host.recordedEnd()), at);
         }, RETRY_MS);
       }
     });

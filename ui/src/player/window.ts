@@ -20,15 +20,15 @@ const GROWING_MS = 3 * HOUR_MS;
 const LEAD_MS = 5 * MINUTE_MS;
 const LENGTH_MS = 2 * HOUR_MS;
 
-/** `canGrow`: the player can seek in a playlist that grows; browsers' own HLS often cannot. */
-export function sourceFor(utcMs: number, liveEdgeMs: number | null, nowMs: number, canGrow = true): Source {
+/** `untilMs`: the player cannot seek in a playlist that grows, as browsers' own HLS often cannot; one up to here is whole. */
+export function sourceFor(utcMs: number, liveEdgeMs: number | null, nowMs: number, untilMs: number | null = null): Source {
   if (liveEdgeMs !== null && nowMs - liveEdgeMs < 2 * MINUTE_MS && utcMs >= liveEdgeMs - LIVE_MS) {
     return { kind: "live", file: "index.fmp4.m3u8", fromMs: liveEdgeMs, toMs: null };
   }
   const fromMs = Math.floor((utcMs - LEAD_MS) / MINUTE_MS) * MINUTE_MS;
   if (nowMs - fromMs < GROWING_MS) {
-    const lengthMs = Math.floor(Math.min(LENGTH_MS, (liveEdgeMs ?? nowMs - MINUTE_MS) - fromMs) / 1000) * 1000;
-    if (!canGrow && lengthMs > 0) return { kind: "finished", file: `archive-${fromMs / 1000}-${lengthMs / 1000}.fmp4.m3u8`, fromMs, toMs: fromMs + lengthMs };
+    const lengthMs = untilMs === null ? 0 : Math.floor(Math.min(LENGTH_MS, untilMs - fromMs) / 1000) * 1000;
+    if (lengthMs > 0) return { kind: "finished", file: `archive-${fromMs / 1000}-${lengthMs / 1000}.fmp4.m3u8`, fromMs, toMs: fromMs + lengthMs };
     return { kind: "growing", file: `index-${fromMs / 1000}-now.fmp4.m3u8`, fromMs, toMs: null };
   }
   return { kind: "finished", file: `archive-${fromMs / 1000}-${LENGTH_MS / 1000}.fmp4.m3u8`, fromMs, toMs: fromMs + LENGTH_MS };

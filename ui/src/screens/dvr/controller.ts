@@ -103,6 +103,7 @@ export class DvrController {
     this.player = new Player(video, this.name, {
       now: serverNow,
       liveEdge: () => (this.isLive ? (this.stream?.live_edge_ms ?? null) : null),
+      recordedEnd: () => this.stream?.live_edge_ms ?? null,
       tracks: () => this.#choice().tracks,
       mediaSeconds: (from, to) => {
         // At the resolution of the bar, or as if there were no gap where nobody has looked.
