@@ -73,7 +73,8 @@ impl Api {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: &Value, etag: Option<&str>) -> (u16, Value) {
-        let mut request = self.ask(method.clone(), path).header("content-type", "application/json").body(body.to_string());
+        let mut request =
+            self.ask(method.clone(), path).header("content-type", "application/json").body(body.to_string());
         if let Some(etag) = etag {
             request = request.header("if-match", etag);
         }

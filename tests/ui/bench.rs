@@ -23,7 +23,8 @@ const BATCH: usize = 1000;
 /// Writes the rows: one real segment, again and again. Its objects are not there: nobody plays them.
 async fn thirty_days(bed: &Bed, until_s: i64) {
     let template = name("template");
-    archive::record_clip(bed, "template", Clip { pictures: 0..60, is_hevc: false, sounds: &["eng"] }, until_s - 60).await;
+    archive::record_clip(bed, "template", Clip { pictures: 0..60, is_hevc: false, sounds: &["eng"] }, until_s - 60)
+        .await;
     let all = UtcRange::new(UtcUs(0), UtcUs(i64::MAX / 4));
     let segment = bed.index.window(&template, all, None, 1).await.unwrap().remove(0);
     let tables = bed.index.sample_tables(&template, 0, 1).await.unwrap().remove(0).1;
@@ -72,7 +73,8 @@ async fn frame_times_with_thirty_days_and_ten_thousand_gaps() {
     let node = Node::start(bed.dir.path(), "").await;
     let (from_ms, to_ms) = ((until_s - 32 * 86_400) * 1000, (at_s + 3600) * 1000);
     for resolution_ms in [1, 1_000_000] {
-        let path = format!("/api/v1/streams/{STREAM}/ranges?from_ms={from_ms}&to_ms={to_ms}&resolution_ms={resolution_ms}");
+        let path =
+            format!("/api/v1/streams/{STREAM}/ranges?from_ms={from_ms}&to_ms={to_ms}&resolution_ms={resolution_ms}");
         for nth in ["first", "second"] {
             let began = Instant::now();
             let answer: serde_json::Value =

@@ -35,7 +35,8 @@ impl Clip {
         let (fps, size) = (FPS.to_string(), format!("{WIDTH}x{HEIGHT}"));
         let key_frames = (FPS * 2).to_string();
         let mut command = Command::new("ffmpeg");
-        command.args(["-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &fps, "-i", "-"]);
+        command
+            .args(["-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", &size, "-r", &fps, "-i", "-"]);
         for n in 0..self.sounds.len() {
             let seconds = format!("{}.{}", (count - 1) / FPS, (count - 1) % FPS);
             let tone = format!("sine=frequency={}:sample_rate=48000:duration={seconds}", 440 + 220 * n);
@@ -50,7 +51,18 @@ impl Clip {
         match self.is_hevc {
             true => command.args(["-c:v", "libx265", "-preset", "ultrafast", "-x265-params", &x265]),
             false => command.args([
-                "-c:v", "libx264", "-preset", "ultrafast", "-crf", "20", "-bf", "2", "-g", &key_frames, "-sc_threshold", "0",
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-crf",
+                "20",
+                "-bf",
+                "2",
+                "-g",
+                &key_frames,
+                "-sc_threshold",
+                "0",
             ]),
         };
         // Far from zero, and both tracks begin with the first picture: its wall time is the clip's.

@@ -26,7 +26,8 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 /// A source with what may break a page or a log: quotes, markup, letters of other scripts.
-const HOSTILE_SOURCE: &str = "http://user:geheim@127.0.0.1:9/a\"b'c/<script>alert(1)</script>/ünï-код.ts?x=%22&token=geheim";
+const HOSTILE_SOURCE: &str =
+    "http://user:geheim@127.0.0.1:9/a\"b'c/<script>alert(1)</script>/ünï-код.ts?x=%22&token=geheim";
 /// No run of the browser's tests is longer, on however slow a machine.
 const LONGEST: Duration = Duration::from_secs(1500);
 
@@ -76,7 +77,10 @@ async fn every_sentence_holds_in_a_browser() {
     std::fs::write(&file, facts.to_string()).unwrap();
 
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    assert!(root.join("ui/node_modules").is_dir(), "what the browser is driven with is missing: run `make ui/dist/index.html`");
+    assert!(
+        root.join("ui/node_modules").is_dir(),
+        "what the browser is driven with is missing: run `make ui/dist/index.html`"
+    );
     let mut command = Command::new("node");
     command.arg("e2e/run.mjs").args(["--base", &base, "--out", root.join("target").to_str().unwrap()]);
     // For whoever works on one test: part of its name.

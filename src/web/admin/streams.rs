@@ -144,12 +144,7 @@ fn in_file() -> Problem {
 }
 
 /// What `If-Match` expects (RFC 9110 13.1.1).
-fn expected(
-    overview: &Overview,
-    node: &Node,
-    name: &StreamName,
-    headers: &HeaderMap,
-) -> Result<Expected, Problem> {
+fn expected(overview: &Overview, node: &Node, name: &StreamName, headers: &HeaderMap) -> Result<Expected, Problem> {
     if overview.is_of_file(node, name) {
         return Err(in_file());
     }

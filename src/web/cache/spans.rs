@@ -49,9 +49,8 @@ pub struct HourSpans {
 impl HourSpans {
     /// Nothing is known yet.
     pub fn new(index: Arc<dyn Index>) -> Self {
-        let weigh = |_: &_, hour: &Arc<Hour>| {
-            u32::try_from(192 + hour.spans.len() * size_of::<UtcRange>()).unwrap_or(u32::MAX)
-        };
+        let weigh =
+            |_: &_, hour: &Arc<Hour>| u32::try_from(192 + hour.spans.len() * size_of::<UtcRange>()).unwrap_or(u32::MAX);
         let hours = Cache::builder().weigher(weigh).max_capacity(MOST_BYTES).build();
         Self { index, hours, turns: Cache::new(MOST_TURNS) }
     }
@@ -105,8 +104,7 @@ impl HourSpans {
             }
         }
         let runs = runs_of(&stale).into_iter().map(|run| self.read(stream, run, known));
-        let read: Vec<Option<Vec<Arc<Hour>>>> =
-            stream::iter(runs).buffered(QUERIES_AT_ONCE).try_collect().await?;
+        let read: Vec<Option<Vec<Arc<Hour>>>> = stream::iter(runs).buffered(QUERIES_AT_ONCE).try_collect().await?;
         for (run, read) in runs_of(&stale).iter().zip(read) {
             let Some(read) = read else { return Ok(None) };
             kept.extend(run.iter().copied().zip(read));
@@ -114,7 +112,8 @@ impl HourSpans {
         let mut spans = Vec::new();
         for hour in hours {
             if hour == first || hour == last {
-                let part = UtcRange::new(UtcUs(hour).max(window.start), UtcUs(hour.saturating_add(HOUR_US)).min(window.end));
+                let part =
+                    UtcRange::new(UtcUs(hour).max(window.start), UtcUs(hour.saturating_add(HOUR_US)).min(window.end));
                 let tolerance_us = timeline::JOIN_TOLERANCE_US;
                 let found = self.index.ranges(stream, part, tolerance_us, MOST_SPANS).await?;
                 if found.len() == MOST_SPANS {
