@@ -115,12 +115,10 @@ fn backdrop() -> Vec<u8> {
 }
 
 fn draw(planes: &mut [u8], number: i64) {
-    let mut rows = [[0u8; WIDTH]; 2];
-    for x in 0..WIDTH {
-        let is_set = number >> (x * BITS / WIDTH) & 1 == 1;
-        rows[0][x] = if is_set { BRIGHT } else { DARK };
-        rows[1][x] = if is_set { DARK } else { BRIGHT };
-    }
+    let is_set = |x: usize| number >> (x * BITS / WIDTH) & 1 == 1;
+    let row =
+        |bright: bool| -> Vec<u8> { (0..WIDTH).map(|x| if is_set(x) == bright { BRIGHT } else { DARK }).collect() };
+    let rows = [row(true), row(false)];
     for y in 0..HEIGHT / 2 {
         planes[y * WIDTH..(y + 1) * WIDTH].copy_from_slice(&rows[usize::from(y >= HEIGHT / 4)]);
     }
