@@ -81,7 +81,7 @@ fn fits(schema: &Value, value: &Value) -> Result<(), String> {
         "object" => value.is_object(),
         _ => false,
     };
-    if !kinds.iter().any(|k| is(k)) {
+    if !kinds.iter().any(is) {
         return Err(format!("{value} is not {kinds:?}"));
     }
     if let (Some(least), Some(number)) = (schema["minimum"].as_i64(), value.as_i64())
