@@ -131,7 +131,7 @@ async fn locks_are_kept(bed: Bed) {
     bed.record(&name("x"), 120, 60).await;
     let end = start().plus_us(2 * HOUR_US);
     let range = UtcRange::new(start().plus_us(HOUR_US / 4), start().plus_us(HOUR_US / 2));
-    let lock = Lock { id: LockId(1), stream: name("x"), range, title: "The final".into(), created: end };
+    let lock = Lock { id: LockId(1), stream: name("x"), range, title: "The final".into(), created: end, expires: None };
     bed.index.add_lock(&lock).await.unwrap();
     let rules = rules(&[("x", Some(HOUR), Some(1))]);
     run(&bed, &rules, Mode { force: true, ..AT_ONCE }, end.plus_us(HOUR_US)).await;

@@ -6,6 +6,7 @@
 use super::objects::{self, Unread};
 use super::{CheckError, Progress, Run, patiently};
 use crate::container::cmaf;
+use crate::crash_points::reached;
 use crate::index::Adopted;
 use crate::media::segment::SegmentWithTables;
 use crate::media::{InitHash, InitInfo, ObjectKey, StreamName};
@@ -58,7 +59,9 @@ pub(super) async fn adopt(
         infos.extend(inits.get(run, stream, hash).await?);
     }
     for rows in rows.chunks(500) {
+        reached("adopt.objects-read");
         let adopted = patiently(async || run.index.adopt(stream, rows, &infos).await).await?;
+        reached("adopt.rows-written");
         Progress::add(&run.progress.written, adopted.written);
         batch.adopted += adopted;
     }

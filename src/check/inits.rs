@@ -5,6 +5,7 @@ use super::objects::Unread;
 use super::report::Kind;
 use super::{CheckError, Run, patiently};
 use crate::container::cmaf;
+use crate::crash_points::reached;
 use crate::media::{InitHash, InitInfo, ObjectKey, Segment, StreamName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -48,6 +49,7 @@ async fn one(run: &Run, stream: &StreamName, hash: InitHash) -> Result<(), Check
                 run.report.add(Kind::InitUnknown, Some(stream), &key, "");
                 if run.options.repair && known.is_none() {
                     patiently(async || run.index.adopt(stream, &[], std::slice::from_ref(&info)).await).await?;
+                    reached("repair.init-known");
                     run.report.repaired(Kind::InitUnknown, 1);
                 }
             }
@@ -60,6 +62,7 @@ async fn one(run: &Run, stream: &StreamName, hash: InitHash) -> Result<(), Check
             if let Some(bytes) = bytes.filter(|b| run.options.repair && InitHash::of(b) == hash) {
                 let bytes = bytes::Bytes::from(bytes);
                 patiently(async || run.store.put(&key, bytes.clone(), "video/mp4").await).await?;
+                reached("repair.init-stored");
                 run.report.repaired(Kind::InitMissing, 1);
             }
         }

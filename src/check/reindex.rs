@@ -7,6 +7,7 @@ use super::adopting::{self, KnownInits};
 use super::listing::{Day, Hop, Named, named};
 use super::report::Collector;
 use super::{CheckError, DAYS_AT_ONCE, Options, Progress, READS_AT_ONCE, Run, patiently};
+use crate::crash_points::reached;
 use crate::index::{Adopted, Index};
 use crate::media::{ObjectKey, StreamName, UtcRange, UtcUs};
 use crate::store::{ObjectInfo, ObjectStore};
@@ -117,7 +118,10 @@ async fn adopt_day(run: &Run, day: Day, inits: &KnownInits) -> Result<Reindexed,
     let mut after: Option<ObjectKey> = None;
     loop {
         let page = patiently(async || run.store.list(&prefix, after.as_ref(), PAGE).await).await?;
-        let Some(last) = page.last() else { return Ok(done) };
+        let Some(last) = page.last() else {
+            reached("reindex.day-done");
+            return Ok(done);
+        };
         after = Some(last.key.clone());
         Progress::add(&run.progress.objects, page.len() as u64);
         let mut by_stream: BTreeMap<StreamName, Vec<ObjectInfo>> = BTreeMap::new();

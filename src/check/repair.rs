@@ -2,6 +2,7 @@
 
 use super::report::Kind;
 use super::{CheckError, Run, patiently};
+use crate::crash_points::reached;
 use crate::media::StreamName;
 use crate::media::segment::SegmentId;
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub(super) async fn mark_missing(run: &Run, missing: Missing) -> Result<(), Chec
         }
         for ids in stream.ids.chunks(500) {
             patiently(async || run.index.mark(ids, run.now).await).await?;
+            reached("repair.rows-marked");
             run.report.repaired(Kind::RowWithoutObject, ids.len() as u64);
         }
     }

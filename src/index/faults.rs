@@ -314,6 +314,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("remove_lock", self.inner.remove_lock(stream, id)).await
     }
 
+    async fn forget_locks(&self, expired_before: UtcUs) -> Result<u64> {
+        self.call("forget_locks", self.inner.forget_locks(expired_before)).await
+    }
+
     async fn stored_bytes(&self, stream: &StreamName) -> Result<u64> {
         self.call("stored_bytes", self.inner.stored_bytes(stream)).await
     }
@@ -330,8 +334,8 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("bytes_cutoff", self.inner.bytes_cutoff(stream, keep_bytes)).await
     }
 
-    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
-        self.call("expired", self.inner.expired(stream, cutoff)).await
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs) -> Result<Amount> {
+        self.call("expired", self.inner.expired(stream, cutoff, now)).await
     }
 
     async fn applied_retention(&self, stream: &StreamName) -> Result<Option<AppliedRetention>> {

@@ -86,8 +86,9 @@ pub trait Keeping: Send + Sync + 'static {
     /// Marks these very segments as of `now`, locked or not: their objects are gone. Returns how many were listed.
     async fn mark(&self, segments: &[SegmentId], now: UtcUs) -> Result<u64>;
 
-    /// Writes a lock. From then on nothing that overlaps it is marked by [`super::Index::mark_expired`]; what was marked
-    /// before stays marked. Idempotent: the same lock again changes nothing.
+    /// Writes a lock. From then on, until it expires, nothing that overlaps it is marked by
+    /// [`super::Index::mark_expired`]; what was marked before stays marked. Idempotent: the same lock again changes
+    /// nothing.
     async fn add_lock(&self, lock: &Lock) -> Result<()>;
 
     /// Locks that overlap `window`, by start.
@@ -95,6 +96,9 @@ pub trait Keeping: Send + Sync + 'static {
 
     /// Removes a lock. Returns whether it was there.
     async fn remove_lock(&self, stream: &StreamName, id: LockId) -> Result<bool>;
+
+    /// Removes the locks of all streams that expired before a moment. Returns how many.
+    async fn forget_locks(&self, expired_before: UtcUs) -> Result<u64>;
 
     /// Bytes of all listed segments of a stream. Reads no segments.
     async fn stored_bytes(&self, stream: &StreamName) -> Result<u64>;
@@ -110,8 +114,8 @@ pub trait Keeping: Send + Sync + 'static {
     /// left: the end of the newest one that does not fit any more. `None` when all fit.
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>>;
 
-    /// What [`super::Index::mark_expired`] would mark with `cutoff`, without a limit.
-    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount>;
+    /// What [`super::Index::mark_expired`] would mark with `cutoff` at `now`, without a limit.
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs) -> Result<Amount>;
 
     /// The retention that was applied last.
     async fn applied_retention(&self, stream: &StreamName) -> Result<Option<AppliedRetention>>;

@@ -239,8 +239,8 @@ pub trait Index: Keeping + Control {
     /// What of the source is not recorded.
     async fn uncarried(&self, stream: &StreamName) -> Result<Vec<Uncarried>>;
 
-    /// Marks up to `limit` listed segments that end at or before `cutoff` and overlap no lock, oldest first, as of `now`:
-    /// from then on they are not listed. Returns how many.
+    /// Marks up to `limit` listed segments that end at or before `cutoff` and overlap no lock that holds at `now`, oldest
+    /// first, as of `now`: from then on they are not listed. Returns how many.
     async fn mark_expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs, limit: usize) -> Result<u64>;
 
     /// Up to `limit` segments that were marked before `marked_before`, oldest first.

@@ -40,7 +40,7 @@ const DELETE_BATCH: usize = 500;
 const FIRST_LOOK_BACK_US: i64 = 6 * 3_600_000_000;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 
 /// The plan is made for the values: only so are the partitions of other days left out before they are locked.
 const SESSION: &str = "set statement_timeout = '10s'; set idle_in_transaction_session_timeout = '30s'; \
@@ -549,7 +549,7 @@ impl Index for PostgresIndex {
                 && let Some(extent) = state.extent
             {
                 let most = rows_limit(limit) as u64;
-                for span in spans(&mut tx, stream, extent.first_start, cutoff).await? {
+                for span in spans(&mut tx, stream, extent.first_start, cutoff, now).await? {
                     if marked == most {
                         break;
                     }
@@ -626,6 +626,7 @@ fn migrations() -> Migrator {
         migration(3, "longest segment", include_str!("../../migrations/postgres/0003_longest_segment.sql")),
         migration(4, "recorders", include_str!("../../migrations/postgres/0004_recorders.sql")),
         migration(5, "streams in the index", include_str!("../../migrations/postgres/0005_streams_in_the_index.sql")),
+        migration(6, "locks that end", include_str!("../../migrations/postgres/0006_locks_that_end.sql")),
     ])
 }
 

@@ -126,7 +126,8 @@ impl Keeping for PostgresIndex {
                 .bind(lock.range.start.0)
                 .bind(lock.range.end.0)
                 .bind(&lock.title)
-                .bind(lock.created.0);
+                .bind(lock.created.0)
+                .bind(lock.expires.map(|at| at.0));
             add.execute(&mut *tx).await.map_err(&failed)?;
             tx.commit().await.map_err(&failed)?;
             conn.finish();
@@ -153,6 +154,17 @@ impl Keeping for PostgresIndex {
             let done = remove.execute(&mut *conn).await.map_err(during("removing a lock"))?;
             conn.finish();
             Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    async fn forget_locks(&self, expired_before: UtcUs) -> Result<u64> {
+        within(OPERATION_TIMEOUT, "forgetting locks", async {
+            let mut conn = self.connection().await?;
+            let forget = sqlx::query(sql::FORGET_LOCKS).bind(expired_before.0).execute(&mut *conn).await;
+            let gone = forget.map_err(during("forgetting locks"))?.rows_affected();
+            conn.finish();
+            Ok(gone)
         })
         .await
     }
@@ -216,13 +228,13 @@ impl Keeping for PostgresIndex {
         .await
     }
 
-    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs) -> Result<Amount> {
         within(OPERATION_TIMEOUT, "counting what has expired", async {
             let failed = during("counting what has expired");
             let mut conn = self.connection().await?;
             let mut amount = Amount::default();
             if let Some(extent) = read_stream(&mut conn, stream).await?.and_then(|s| s.extent) {
-                for span in spans(&mut conn, stream, extent.first_start, cutoff.min(extent.live_edge)).await? {
+                for span in spans(&mut conn, stream, extent.first_start, cutoff.min(extent.live_edge), now).await? {
                     let ask = sqlx::query_as(sql::EXPIRED).bind(stream.as_str()).bind(span.start.0).bind(span.end.0);
                     let (segments, bytes): (i64, i64) = ask.fetch_one(&mut *conn).await.map_err(&failed)?;
                     amount.segments += from_sql(segments, "count")?;
@@ -374,14 +386,15 @@ impl PostgresIndex {
     }
 }
 
-/// The spans between `first` and `cutoff` that no lock reaches into.
+/// The spans between `first` and `cutoff` that no lock that holds at `now` reaches into.
 pub(super) async fn spans(
     conn: &mut PgConnection,
     stream: &StreamName,
     first: UtcUs,
     cutoff: UtcUs,
+    now: UtcUs,
 ) -> Result<Vec<UtcRange>> {
-    let ask = sqlx::query_as(sql::LOCKED).bind(stream.as_str()).bind(first.0).bind(cutoff.0);
+    let ask = sqlx::query_as(sql::LOCKED).bind(stream.as_str()).bind(first.0).bind(cutoff.0).bind(now.0);
     let locked: Vec<(i64, i64)> = ask.fetch_all(conn).await.map_err(during("reading locks"))?;
     let locked: Vec<UtcRange> = locked.into_iter().map(|(from, to)| UtcRange::new(UtcUs(from), UtcUs(to))).collect();
     Ok(unlocked_spans(&locked, first, cutoff))

@@ -32,8 +32,8 @@ pub(super) type SegmentColumns = (i64, i64, Vec<u8>, i64, i64, i64, i64, String,
 /// Columns of a row of `sql::ROWS`: those of a segment, then when it was marked.
 pub(super) type RowColumns = (i64, i64, Vec<u8>, i64, i64, i64, i64, String, i64, i64, Vec<u8>, Option<i64>);
 
-/// Columns of a lock: id, from, to, title, created.
-pub(super) type LockColumns = (Vec<u8>, i64, i64, String, i64);
+/// Columns of a lock: id, from, to, title, created, expires.
+pub(super) type LockColumns = (Vec<u8>, i64, i64, String, i64, Option<i64>);
 
 /// Columns of a marked segment: sequence, epoch, run, start, duration, object.
 pub(super) type MarkedColumns = (i64, i64, Vec<u8>, i64, i64, String);
@@ -143,10 +143,11 @@ pub(super) fn rows(stream: &StreamName, rows: Vec<RowColumns>) -> Result<Vec<Row
 
 /// Locks from their columns.
 pub(super) fn locks(stream: &StreamName, rows: Vec<LockColumns>) -> Result<Vec<Lock>> {
-    let lock = |(id, from, to, title, created): LockColumns| {
+    let lock = |(id, from, to, title, created, expires): LockColumns| {
         let id = LockId(u128::from_be_bytes(id.try_into().map_err(|_| damaged("lock"))?));
         let range = UtcRange::new(UtcUs(from), UtcUs(to));
-        Ok(Lock { id, stream: stream.clone(), range, title, created: UtcUs(created) })
+        let (created, expires) = (UtcUs(created), expires.map(UtcUs));
+        Ok(Lock { id, stream: stream.clone(), range, title, created, expires })
     };
     rows.into_iter().map(lock).collect()
 }

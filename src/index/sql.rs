@@ -128,20 +128,23 @@ pub(super) const EXPIRED: &str = "select count(*), cast(coalesce(sum(object_leng
 /// stream, epoch: the lease's epoch is at least that.
 pub(super) const RAISE_EPOCH: &str = "update streams set lease_epoch = $2 where stream = $1 and lease_epoch < $2";
 
-/// stream, id, from, to, title, created.
-pub(super) const ADD_LOCK: &str = "insert into locks (stream, id, from_utc_us, to_utc_us, title, created_utc_us) \
-    values ($1, $2, $3, $4, $5, $6) on conflict (stream, id) do nothing";
+/// stream, id, from, to, title, created, expires.
+pub(super) const ADD_LOCK: &str = "insert into locks (stream, id, from_utc_us, to_utc_us, title, created_utc_us, \
+    expires_utc_us) values ($1, $2, $3, $4, $5, $6, $7) on conflict (stream, id) do nothing";
 
 /// stream, from, to → `LockColumns`.
-pub(super) const LOCKS: &str = "select id, from_utc_us, to_utc_us, title, created_utc_us from locks \
+pub(super) const LOCKS: &str = "select id, from_utc_us, to_utc_us, title, created_utc_us, expires_utc_us from locks \
     where stream = $1 and to_utc_us > $2 and from_utc_us < $3 order by from_utc_us, id";
 
-/// stream, from, to → from, to.
-pub(super) const LOCKED: &str =
-    "select from_utc_us, to_utc_us from locks where stream = $1 and to_utc_us > $2 and from_utc_us < $3";
+/// stream, from, to, now → from, to of the locks that hold now.
+pub(super) const LOCKED: &str = "select from_utc_us, to_utc_us from locks where stream = $1 and to_utc_us > $2 \
+    and from_utc_us < $3 and (expires_utc_us is null or expires_utc_us > $4)";
 
 /// stream, id.
 pub(super) const REMOVE_LOCK: &str = "delete from locks where stream = $1 and id = $2";
+
+/// moment.
+pub(super) const FORGET_LOCKS: &str = "delete from locks where expires_utc_us < $1";
 
 /// stream → bytes.
 pub(super) const STORED_BYTES: &str =

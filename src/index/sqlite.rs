@@ -40,7 +40,7 @@ const OPEN_PAUSE: Duration = Duration::from_millis(100);
 const DELETE_BATCH: usize = 500;
 
 /// Version of the schema that this program needs: that of its last migration.
-const SCHEMA_VERSION: i64 = 5;
+const SCHEMA_VERSION: i64 = 6;
 
 /// Takes the write lock at once: a transaction that reads first and then writes could find it taken, and fail.
 const BEGIN: &str = "begin immediate";
@@ -364,7 +364,7 @@ impl Index for SqliteIndex {
             let Some(state) = stream_row(&mut tx, stream).await? else { return Ok(0) };
             let Some(extent) = state.extent else { return Ok(0) };
             let (mut marked, most) = (0, rows_limit(limit) as u64);
-            for span in spans(&mut tx, stream, extent.first_start, cutoff).await? {
+            for span in spans(&mut tx, stream, extent.first_start, cutoff, now).await? {
                 if marked == most {
                     break;
                 }
@@ -451,6 +451,7 @@ fn migrations() -> Migrator {
         migration(3, "longest segment", include_str!("../../migrations/sqlite/0003_longest_segment.sql")),
         migration(4, "recorders", include_str!("../../migrations/sqlite/0004_recorders.sql")),
         migration(5, "streams in the index", include_str!("../../migrations/sqlite/0005_streams_in_the_index.sql")),
+        migration(6, "locks that end", include_str!("../../migrations/sqlite/0006_locks_that_end.sql")),
     ])
 }
 

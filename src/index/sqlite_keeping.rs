@@ -124,7 +124,8 @@ impl Keeping for SqliteIndex {
                 .bind(lock.range.start.0)
                 .bind(lock.range.end.0)
                 .bind(&lock.title)
-                .bind(lock.created.0);
+                .bind(lock.created.0)
+                .bind(lock.expires.map(|at| at.0));
             add.execute(&self.writer).await.map(|_| ()).map_err(during("writing a lock"))
         })
         .await
@@ -144,6 +145,14 @@ impl Keeping for SqliteIndex {
             let remove = sqlx::query(sql::REMOVE_LOCK).bind(stream.as_str()).bind(id.0.to_be_bytes().to_vec());
             let done = remove.execute(&self.writer).await.map_err(during("removing a lock"))?;
             Ok(done.rows_affected() > 0)
+        })
+        .await
+    }
+
+    async fn forget_locks(&self, expired_before: UtcUs) -> Result<u64> {
+        within(OPERATION_TIMEOUT, "forgetting locks", async {
+            let forget = sqlx::query(sql::FORGET_LOCKS).bind(expired_before.0).execute(&self.writer).await;
+            Ok(forget.map_err(during("forgetting locks"))?.rows_affected())
         })
         .await
     }
@@ -192,13 +201,13 @@ impl Keeping for SqliteIndex {
         .await
     }
 
-    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs) -> Result<Amount> {
         within(OPERATION_TIMEOUT, "counting what has expired", async {
             let failed = during("counting what has expired");
             let mut conn = self.readers.acquire().await.map_err(&failed)?;
             let mut amount = Amount::default();
             let Some(extent) = stream_row(&mut conn, stream).await?.and_then(|s| s.extent) else { return Ok(amount) };
-            for span in self::spans(&mut conn, stream, extent.first_start, cutoff).await? {
+            for span in self::spans(&mut conn, stream, extent.first_start, cutoff, now).await? {
                 let ask = sqlx::query_as(sql::EXPIRED).bind(stream.as_str()).bind(span.start.0).bind(span.end.0);
                 let (segments, bytes): (i64, i64) = ask.fetch_one(&mut *conn).await.map_err(&failed)?;
                 amount.segments += from_sql(segments, "count")?;
@@ -274,14 +283,15 @@ impl SqliteIndex {
     }
 }
 
-/// The spans between `first` and `cutoff` that no lock reaches into.
+/// The spans between `first` and `cutoff` that no lock that holds at `now` reaches into.
 pub(super) async fn spans(
     conn: &mut SqliteConnection,
     stream: &StreamName,
     first: UtcUs,
     cutoff: UtcUs,
+    now: UtcUs,
 ) -> Result<Vec<UtcRange>> {
-    let ask = sqlx::query_as(sql::LOCKED).bind(stream.as_str()).bind(first.0).bind(cutoff.0);
+    let ask = sqlx::query_as(sql::LOCKED).bind(stream.as_str()).bind(first.0).bind(cutoff.0).bind(now.0);
     let locked: Vec<(i64, i64)> = ask.fetch_all(conn).await.map_err(during("reading locks"))?;
     let locked: Vec<UtcRange> = locked.into_iter().map(|(from, to)| UtcRange::new(UtcUs(from), UtcUs(to))).collect();
     Ok(unlocked_spans(&locked, first, cutoff))

@@ -4,6 +4,7 @@
 //! still be there.
 
 use super::Mode;
+use crate::crash_points::reached;
 use crate::index::{Index, IndexErrorKind};
 use crate::media::{ObjectKey, StreamName, UtcRange, UtcUs};
 use crate::store::ObjectStore;
@@ -58,13 +59,17 @@ async fn span_whole(
             count += rows.len() as u64;
             let objects: Vec<ObjectKey> = rows.into_iter().map(|r| r.segment.object).collect();
             store.delete(&objects).await?;
+            reached("janitor.span-objects-deleted");
         }
         if count > 0 {
             counts.push((stream, count));
         }
     }
     match index.delete_span(span, marked_before, counts.iter().map(|c| c.1).sum()).await {
-        Ok(true) => Ok(Some(counts)),
+        Ok(true) => {
+            reached("janitor.span-deleted");
+            Ok(Some(counts))
+        }
         Ok(false) => Ok(None),
         Err(error) if error.kind == IndexErrorKind::Unavailable => {
             tracing::debug!(%error, "an expired day stays for now");
@@ -93,8 +98,10 @@ pub(super) async fn rows(
         }
         let objects: Vec<ObjectKey> = deletable.iter().map(|d| d.object.clone()).collect();
         store.delete(&objects).await?;
+        reached("janitor.objects-deleted");
         let rows: Vec<_> = deletable.into_iter().map(|d| d.id).collect();
         index.delete(&rows).await?;
+        reached("janitor.rows-deleted");
         deleted += rows.len() as u64;
         if rows.len() < BATCH || (batch >= MOST_BATCHES && !mode.to_the_end) {
             break;

@@ -4,6 +4,7 @@
 //! what a stream lists at once, unless the setting was just changed, time alone has brought it about, or it is forced.
 
 use super::{Keep, Mode, Round, micros};
+use crate::crash_points::reached;
 use crate::index::{AppliedRetention, Index};
 use crate::media::{StreamName, UtcUs, retention};
 use std::fmt;
@@ -71,7 +72,7 @@ pub(super) async fn mark(
         remember(index, stream, applied, setting, None, mode).await?;
         return Ok(round);
     };
-    let expired = index.expired(stream, cutoff).await?;
+    let expired = index.expired(stream, cutoff, now).await?;
     round.expired_bytes = expired.bytes;
     if expired.segments > 0 {
         let listed_bytes = index.stored_bytes(stream).await?;
@@ -88,6 +89,7 @@ pub(super) async fn mark(
         for batch in 1.. {
             let marked = index.mark_expired(stream, cutoff, now, BATCH).await?;
             round.marked += marked;
+            reached("janitor.marked");
             if marked < BATCH as u64 {
                 break;
             }
@@ -125,6 +127,7 @@ async fn remember(
     let known = applied.is_some_and(|a| a.setting == setting && cutoff.since(a.cutoff) <= REMEMBERED_US);
     if !known && !mode.dry_run {
         index.set_applied_retention(stream, &AppliedRetention { setting, cutoff }).await?;
+        reached("janitor.retention-remembered");
     }
     Ok(())
 }

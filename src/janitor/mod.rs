@@ -7,6 +7,7 @@
 //! Any number of janitors may run at once: each step may be repeated, and done by two.
 
 use crate::clock;
+use crate::crash_points::reached;
 use crate::index::Index;
 use crate::media::{StreamName, UtcUs};
 use crate::store::ObjectStore;
@@ -162,6 +163,7 @@ pub async fn round(
     }
     for removed in removed {
         let outcome = removing::mark(index, &removed, used.contains(&removed.stream), rules.grace, mode, now).await;
+        reached("janitor.deletion-seen-to");
         match (rounds.iter_mut().find(|(name, _)| *name == removed.stream), outcome) {
             (Some((_, Ok(round))), Ok(marked)) => round.marked += marked,
             (Some((_, round)), Err(error)) => *round = Err(error),
@@ -171,6 +173,10 @@ pub async fn round(
     }
     let marked_before = crate::media::retention::deletion_cutoff(now, micros(rules.grace));
     if !mode.dry_run {
+        // They keep nothing any more; for the length of the grace they are still shown.
+        if index.forget_locks(marked_before).await? > 0 {
+            reached("janitor.locks-forgotten");
+        }
         for (stream, deleted) in deleting::spans(store, index, marked_before, mode).await? {
             if let Some((_, Ok(round))) = rounds.iter_mut().find(|(name, _)| *name == stream) {
                 round.deleted += deleted;

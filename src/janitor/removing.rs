@@ -30,7 +30,7 @@ pub(super) async fn mark(
     // Never `now`: a stream of this name may be recorded that no setting and no report tells of (yet).
     let cutoff = if is_used { removed.at } else { removed.at.plus_us(DRAINED_US) };
     if mode.dry_run {
-        return Ok(index.expired(&removed.stream, cutoff).await?.segments);
+        return Ok(index.expired(&removed.stream, cutoff, now).await?.segments);
     }
     let mut total = 0;
     for batch in 1.. {

@@ -42,6 +42,8 @@ pub struct Lock {
     pub title: String,
     /// When it was made.
     pub created: UtcUs,
+    /// From when on it keeps nothing; `None` for never.
+    pub expires: Option<UtcUs>,
 }
 
 /// The spans between locked ranges, from `first` to `cutoff`: of what ends at or before `cutoff` and starts at or after

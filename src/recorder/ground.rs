@@ -90,7 +90,7 @@ fn still_numbered(spool: &StreamSpool, last_epoch: u64) -> std::io::Result<Kept>
     if pending.first().is_some_and(|first| first.epoch < last_epoch) {
         for id in &pending {
             spool.demote(id)?;
-            reached("demotion.one");
+            reached("demotion.at-start");
         }
         return Ok(Kept { pending: Vec::new(), rows: Vec::new() });
     }

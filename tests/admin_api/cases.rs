@@ -268,6 +268,18 @@ pub async fn locks_are_made_listed_and_released(api: Api) {
         assert_eq!(api.send(Method::POST, "/streams/demo/locks", &body, None).await.0, expected, "{body}");
     }
     assert_eq!(api.send(Method::POST, "/streams/none/locks", &wanted, None).await.0, 404);
+    // One that ends by itself: in the future.
+    let mut ending = wanted.clone();
+    let later_ms = evertape::clock::now().millis() + 3_600_000;
+    ending["expires_ms"] = json!(later_ms);
+    let (status, lock) = api.send(Method::POST, "/streams/demo/locks", &ending, None).await;
+    assert_eq!((status, &lock["expires_ms"]), (201, &json!(later_ms)));
+    assert_eq!(api.get("/streams/demo/locks").await, (200, json!({ "locks": [lock] })));
+    for bad in [json!(later_ms - 7_200_000), json!(0), json!(i64::MAX), json!("2030")] {
+        ending["expires_ms"] = bad;
+        let (status, _) = api.send(Method::POST, "/streams/demo/locks", &ending, None).await;
+        assert!(status == 422 || status == 400, "{status} for {ending}");
+    }
 }
 
 pub async fn an_export_is_told_to_the_byte(api: Api) {

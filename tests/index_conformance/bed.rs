@@ -319,8 +319,11 @@ impl<I: Index> Keeping for Patient<I> {
     async fn bytes_cutoff(&self, stream: Option<&StreamName>, keep_bytes: u64) -> Result<Option<UtcUs>> {
         patient!(self.0.bytes_cutoff(stream, keep_bytes))
     }
-    async fn expired(&self, stream: &StreamName, cutoff: UtcUs) -> Result<Amount> {
-        patient!(self.0.expired(stream, cutoff))
+    async fn expired(&self, stream: &StreamName, cutoff: UtcUs, now: UtcUs) -> Result<Amount> {
+        patient!(self.0.expired(stream, cutoff, now))
+    }
+    async fn forget_locks(&self, expired_before: UtcUs) -> Result<u64> {
+        patient!(self.0.forget_locks(expired_before))
     }
     async fn applied_retention(&self, stream: &StreamName) -> Result<Option<AppliedRetention>> {
         patient!(self.0.applied_retention(stream))

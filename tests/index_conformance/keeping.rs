@@ -17,6 +17,7 @@ fn lock(name: &StreamName, id: u128, from: i64, to: i64) -> Lock {
         range: range(from, to),
         title: format!("Film {id}"),
         created: at(id as i64),
+        expires: None,
     }
 }
 
@@ -199,7 +200,7 @@ pub async fn nothing_that_overlaps_a_lock_is_marked(bed: Bed) {
         bed.index.add_lock(lock).await.unwrap();
     }
     bed.index.add_lock(&lock(&stream("two"), 5, 0, 1000)).await.unwrap();
-    let expired = bed.index.expired(&name, at(90)).await.unwrap();
+    let expired = bed.index.expired(&name, at(90), at(200)).await.unwrap();
     let mut marked = 0;
     for limit in [2, 1, 100] {
         let now = bed.index.mark_expired(&name, at(90), at(200), limit).await.unwrap();
@@ -216,20 +217,49 @@ pub async fn nothing_that_overlaps_a_lock_is_marked(bed: Bed) {
         bed.index.extent(&name).await.unwrap(),
         Some(Extent { first_start: at(12), live_edge: at(120), longest_us: 6_000_000 })
     );
-    assert_eq!(bed.index.expired(&name, at(90)).await.unwrap(), Amount::default());
+    assert_eq!(bed.index.expired(&name, at(90), at(200)).await.unwrap(), Amount::default());
     // Without the lock it goes.
     assert!(bed.index.remove_lock(&name, LockId(2)).await.unwrap() || !bed.exact);
     assert!(!bed.index.remove_lock(&name, LockId(2)).await.unwrap());
     assert!(!bed.index.remove_lock(&stream("two"), LockId(1)).await.unwrap());
-    let expired = bed.index.expired(&name, at(90)).await.unwrap();
+    let expired = bed.index.expired(&name, at(90), at(200)).await.unwrap();
     let bytes = bed.listed(&name).await[1].object_length;
     bed.index.mark_expired(&name, at(90), at(201), 100).await.unwrap();
     assert_eq!(expired, Amount { segments: 0, bytes: 0 }, "{bytes} bytes: the other lock reaches into it");
     bed.index.remove_lock(&name, LockId(3)).await.unwrap();
-    assert_eq!(bed.index.expired(&name, at(90)).await.unwrap().segments, 4);
+    assert_eq!(bed.index.expired(&name, at(90), at(200)).await.unwrap().segments, 4);
     bed.index.mark_expired(&name, at(90), at(202), 100).await.unwrap();
     let left: Vec<u64> = bed.listed(&name).await.iter().map(|s| s.id.sequence).collect();
     assert_eq!(left, [2, 15, 16, 17, 18, 19]);
+}
+
+pub async fn a_lock_that_has_expired_keeps_nothing(bed: Bed) {
+    let name = stream("one");
+    let lease = bed.lease(&name, "x").await;
+    for n in 0..10 {
+        bed.put(&lease, &segment(&name, n, 1, n as i64 * 6, 6)).await;
+    }
+    // The first third for good, the rest until 300.
+    let locks = [lock(&name, 1, 0, 18), Lock { expires: Some(at(300)), ..lock(&name, 2, 0, 60) }];
+    for lock in &locks {
+        bed.index.add_lock(lock).await.unwrap();
+    }
+    let listed = async || bed.listed(&name).await.iter().map(|s| s.id.sequence).collect::<Vec<_>>();
+    assert_eq!(bed.index.locks(&name, all_time()).await.unwrap(), locks, "it comes back as it was given");
+    assert_eq!(bed.index.expired(&name, at(60), at(299)).await.unwrap().segments, 0);
+    assert_eq!(bed.index.mark_expired(&name, at(60), at(299), 100).await.unwrap(), 0);
+    // Its very last moment is over at 300.
+    assert_eq!(bed.index.expired(&name, at(60), at(300)).await.unwrap().segments, 7);
+    bed.index.mark_expired(&name, at(60), at(300), 100).await.unwrap();
+    assert_eq!(listed().await, [0, 1, 2]);
+    // It is shown until it is forgotten; what never expires stays.
+    assert_eq!(bed.index.locks(&name, all_time()).await.unwrap().len(), 2);
+    assert_eq!(bed.index.forget_locks(at(300)).await.unwrap(), 0);
+    assert!(bed.index.forget_locks(at(301)).await.unwrap() == 1 || !bed.exact);
+    assert_eq!(bed.index.forget_locks(at(301)).await.unwrap(), 0);
+    assert_eq!(bed.index.locks(&name, all_time()).await.unwrap(), locks[..1]);
+    bed.index.mark_expired(&name, at(60), at(DAY * 1000), 100).await.unwrap();
+    assert_eq!(listed().await, [0, 1, 2]);
 }
 
 pub async fn locks_are_listed_by_time(bed: Bed) {

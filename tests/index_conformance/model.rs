@@ -121,7 +121,7 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             let cutoff = at(random.below(model.clock as u64 / 2 + 1) as i64);
             index.mark_expired(&model.stream, cutoff, now, usize::MAX).await.unwrap();
             let locks = model.locks.clone();
-            let expired = |s: &Segment| s.id.end() <= cutoff && !locks.iter().any(|l| l.range.overlaps(s.range()));
+            let expired = |s: &Segment| s.id.end() <= cutoff && !locks.iter().any(|l| l.expires.is_none_or(|at| at > now) && l.range.overlaps(s.range()));
             for row in model.rows.iter_mut().filter(|r| r.marked.is_none() && expired(&r.new.segment)) {
                 row.marked = Some(now);
             }
@@ -146,7 +146,9 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             let from = random.below(model.clock as u64 + 1) as i64;
             let range = UtcRange::new(at(from), at(from + 1 + random.below(50_000) as i64));
             let (id, stream) = (LockId(step.into()), model.stream.clone());
-            let lock = Lock { id, stream, range, title: String::new(), created: now };
+            // Every third one ends by itself, some steps from now.
+            let expires = (random.below(3) == 0).then(|| now.plus_us(random.below(300) as i64 * 1_000_000));
+            let lock = Lock { id, stream, range, title: String::new(), created: now, expires };
             index.add_lock(&lock).await.unwrap();
             model.locks.push(lock);
         }

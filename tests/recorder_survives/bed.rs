@@ -22,6 +22,8 @@ pub struct With {
     pub index: Option<String>,
     /// Address of the source, where it is not the bed's own.
     pub source: Option<String>,
+    /// `standby_keep`, where it is not a minute.
+    pub standby_keep: Option<String>,
     /// More configuration, of `[recorder]`.
     pub settings: String,
 }
@@ -154,10 +156,11 @@ impl Bed {
         let config = dir.join(format!("{name}.toml"));
         let text = format!(
             "[index]\nurl = \"{}\"\n[store]\nurl = \"file:{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = 1\nlease = \"2s\"\n\
-             standby_keep = \"60s\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n",
+             standby_keep = \"{}\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n",
             with.index.as_ref().unwrap_or(&self.index_url),
             dir.join("objects").display(),
             dir.join(name).display(),
+            with.standby_keep.as_deref().unwrap_or("60s"),
             with.settings,
             with.source.as_ref().unwrap_or(&self.live.url),
             self.standby,

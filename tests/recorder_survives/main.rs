@@ -4,6 +4,8 @@
 
 mod bed;
 mod crash;
+#[path = "../support/crash_steps.rs"]
+mod crash_steps;
 #[path = "../support/postgres.rs"]
 mod postgres;
 mod proxy;

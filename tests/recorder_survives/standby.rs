@@ -64,7 +64,7 @@ async fn stopped_in_order_the_other_goes_on_without_a_gap() {
 }
 
 /// The index as seen through a proxy that can be cut.
-async fn proxied(bed: &Bed) -> (Proxy, With) {
+pub async fn proxied(bed: &Bed) -> (Proxy, With) {
     let mut url = url::Url::parse(&bed.index_url).expect("an address");
     let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
     let target = match socket {

@@ -88,6 +88,7 @@ fn shown(lock: &lock::Lock) -> Lock {
         to_ms: lock.range.end.millis(),
         title: lock.title.clone(),
         created_ms: lock.created.millis(),
+        expires_ms: lock.expires.map(|at| at.millis()),
     }
 }
 
@@ -110,6 +111,10 @@ pub async fn add_lock(
     let stream = stream_of(&name)?;
     let range = moments(input.from_ms, input.to_ms)?;
     let title = input.title.trim().to_owned();
+    let (created, expires) = (answers::now(), input.expires_ms.map(UtcUs::from_millis));
+    if expires.is_some_and(|at| at <= created || !MOMENTS_MS.contains(&at.millis())) {
+        return Err(unprocessable("A lock must end in the future, before the year 10000, or never.").into());
+    }
     if title.len() > MAX_TITLE_BYTES || title.chars().any(char::is_control) {
         return Err(unprocessable(format!("A name is one line of at most {MAX_TITLE_BYTES} bytes.")).into());
     }
@@ -117,7 +122,7 @@ pub async fn add_lock(
         return Err(super::no_such_stream().into());
     }
     let id = LockId(uuid::Uuid::now_v7().as_u128());
-    let lock = lock::Lock { id, stream, range, title, created: answers::now() };
+    let lock = lock::Lock { id, stream, range, title, created, expires };
     node.index.add_lock(&lock).await?;
     tracing::info!(stream = %lock.stream, lock = %lock.id, "a lock was made");
     Ok((StatusCode::CREATED, axum::Json(shown(&lock))))

@@ -331,6 +331,9 @@ pub struct Lock {
     pub title: String,
     /// When it was made.
     pub created_ms: i64,
+    /// From when on it keeps nothing; left out for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_ms: Option<i64>,
 }
 
 /// Locks of a stream.
@@ -350,6 +353,9 @@ pub struct LockInput {
     pub to_ms: i64,
     /// For people; at most 500 bytes.
     pub title: String,
+    /// From when on it keeps nothing, in the future; left out for never.
+    #[serde(default)]
+    pub expires_ms: Option<i64>,
 }
 
 /// What a file would be.
