@@ -1,0 +1,210 @@
+//! A stream's recorder while it holds the lease: placing, numbering, and the ends of it.
+//!
+//! Comes in: the ground to go on from, shadows, cut segments. Goes out: numbered segments in the spool and in the queue
+//! of the publisher. Never: gives a number to what is committed already; numbers without a lease.
+
+use super::super::ground::{self, Ground};
+use super::super::lease;
+use super::super::numbers::Numbers;
+use super::super::publisher::{Prepared, Publisher, Queue};
+use super::super::segmenter::CutSegment;
+use super::super::shadow;
+use super::super::source::spec::SourceSpec;
+use super::super::timeline::{Placed, Timeline};
+use super::{AGAIN_AFTER, NUMBERED_AHEAD, StreamRecorder};
+use crate::crash_points::reached;
+use crate::media::RunId;
+use crate::media::segment::{SegmentId, SegmentWithTables};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+/// The time between getting a lease and losing or releasing it.
+pub(super) struct Active {
+    pub(super) timeline: Timeline,
+    pub(super) numbers: Numbers,
+    pub(super) queue: Arc<Queue>,
+    pub(super) publishing: AbortOnDropHandle<bool>,
+    pub(super) drain: CancellationToken,
+    pub(super) stop: CancellationToken,
+    /// Run and number of the shadow that was placed last.
+    pub(super) last_shadow: Option<(RunId, u64)>,
+    /// Run of shadows in which the committed pictures were looked for.
+    pub(super) searched: Option<RunId>,
+    /// When the committed timeline was last gone on with.
+    pub(super) joined: bool,
+}
+
+impl StreamRecorder {
+    /// Begins to publish, from where the committed timeline ends.
+    pub(super) fn activate(&mut self, ground: Ground) {
+        let shadows = match self.spool.shadows() {
+            Ok(shadows) => shadows,
+            Err(error) => {
+                tracing::error!(stream = %self.stream(), %error, "the spool cannot be read; tried again");
+                self.retry = Some(Instant::now() + AGAIN_AFTER);
+                return;
+            }
+        };
+        let joint = ground.joint;
+        let queue = Arc::new(Queue::default());
+        for id in ground.pending {
+            queue.add(id, None);
+        }
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let mut publisher = Publisher::new(
+            self.shared.clone(),
+            self.spool.clone(),
+            queue.clone(),
+            self.held.clone(),
+            self.status.clone(),
+        );
+        publisher.gives_up = self.recorded.source.is_none();
+        let publishing = AbortOnDropHandle::new(tokio::spawn(publisher.run(drain.clone(), stop.clone())));
+        if !shadows.is_empty() || !queue.is_empty() {
+            tracing::info!(stream = %self.stream(), segments = queue.len(), shadows = shadows.len(), "publishing what the spool holds");
+        }
+        let mut numbers = ground.numbers;
+        numbers.segment_us = i64::from(self.shared.environment.segment_seconds) * 1_000_000;
+        numbers.leaves_room |= self.recorded.standby;
+        self.backlog = shadows.into();
+        let timeline = Timeline::new(numbers.end, joint);
+        let (last_shadow, searched) = (None, None);
+        self.active =
+            Some(Active { timeline, numbers, queue, publishing, drain, stop, last_shadow, searched, joined: false });
+        self.show_waiting();
+        reached("takeover.begun");
+    }
+
+    /// Stops publishing at once; what waits loses its number.
+    pub(super) async fn deactivate(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        active.stop.cancel();
+        if !active.publishing.is_finished() {
+            let _ = active.publishing.await;
+        }
+        for id in self.spool.pending().unwrap_or_default() {
+            if let Err(error) = self.spool.demote(&id) {
+                tracing::error!(stream = %id.stream, sequence = id.sequence, %error, "a segment that lost its number could not be moved");
+            }
+            reached("demotion.lease-lost");
+        }
+        self.backlog.clear();
+        self.show_waiting();
+    }
+
+    /// Stops publishing with nothing left to publish, and lets others have the stream.
+    pub(super) async fn deactivate_in_order(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        active.drain.cancel();
+        let _ = active.publishing.await;
+        lease::release(&*self.shared.environment.index, &self.held).await;
+        self.show_waiting();
+    }
+
+    pub(super) fn can_advance(&self) -> bool {
+        let room = self.active.as_ref().is_some_and(|a| a.queue.len() < NUMBERED_AHEAD);
+        room && !self.backlog.is_empty()
+    }
+
+    /// Places the oldest shadow.
+    pub(super) async fn advance(&mut self) {
+        let Some(id) = self.backlog.front().cloned() else { return };
+        let (spool, wanted) = (self.spool.clone(), id.clone());
+        let read = tokio::task::spawn_blocking(move || shadow::read(&spool, &wanted, spool.shadow(&wanted)?));
+        let mut cut = match read.await.map_err(anyhow::Error::from).and_then(|r| r) {
+            Ok(cut) => cut,
+            Err(error) => {
+                let gone =
+                    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+                if !gone {
+                    tracing::error!(stream = %id.stream, start_utc_us = id.start.0, %error,
+                        "a spooled segment cannot be read; it was moved to the folder `damaged` of its spool");
+                    let _ = self.spool.quarantine_shadow(&id);
+                }
+                self.backlog.pop_front();
+                return;
+            }
+        };
+        let Some(active) = &mut self.active else { return };
+        let before = active.last_shadow.replace((id.run, id.sequence));
+        cut.new_run = before.is_none_or(|(run, _)| run != id.run);
+        cut.discontinuity = cut.new_run || before.is_some_and(|(_, n)| n + 1 != id.sequence);
+        if active.searched != Some(id.run) && active.timeline.is_elsewhere(&cut) {
+            active.searched = Some(id.run);
+            self.search_content(id.run).await;
+        }
+        if self.commit(cut, id.run).await {
+            reached("takeover.numbered");
+            let _ = self.spool.remove_shadow(&id);
+            reached("takeover.shadow-removed");
+        }
+        self.backlog.pop_front();
+        self.show_waiting();
+    }
+
+    /// Looks for the last committed pictures among the shadows of `run`.
+    async fn search_content(&mut self, run: RunId) {
+        let wanted: Vec<SegmentId> = self.backlog.iter().filter(|id| id.run == run).cloned().collect();
+        let Some(active) = &mut self.active else { return };
+        let Some(joint) = active.timeline.joint() else { return };
+        let found = ground::find_content(&self.shared, &self.spool, joint.clone(), wanted).await;
+        match found {
+            Ok(found) => *joint = found,
+            Err(error) => tracing::debug!(stream = %self.recorded.name, %error, "no alignment by content"),
+        }
+    }
+
+    /// Places, numbers and spools a segment; `false` when it could not be spooled.
+    pub(super) async fn commit(&mut self, cut: CutSegment, run: RunId) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        // A file begins anew with every process, and is recorded anew: it is not the same media that comes again.
+        let repeats = matches!(self.recorded.source, Some(SourceSpec::Demo | SourceSpec::File(_)));
+        match active.timeline.joint() {
+            Some(joint) if joint.run == run => joint.own_run = true,
+            Some(_) if repeats => active.timeline.forget_joint(),
+            _ => {}
+        }
+        let waits = active.timeline.joint().is_some();
+        let breaks_media = cut.new_run;
+        let cut = match active.timeline.place(cut) {
+            Placed::Next(cut) => cut,
+            Placed::Covered => {
+                metrics::counter!("evertape_segments_covered_total", "stream" => self.recorded.name.to_string())
+                    .increment(1);
+                return true;
+            }
+        };
+        if waits {
+            active.joined = !cut.new_run;
+            tracing::info!(stream = %self.recorded.name, joined = active.joined, start_utc_us = cut.start.0, breaks_media,
+                "the recording goes on behind what is committed");
+            reached("takeover.joined");
+        }
+        let epoch = self.held.lease().map_or(0, |l| l.epoch);
+        let (id, discontinuity) = active.numbers.next(&self.recorded.name, epoch, &cut, run);
+        reached("segment.numbered");
+        let (spool, spooled_id) = (self.spool.clone(), id.clone());
+        let written = tokio::task::spawn_blocking(move || -> anyhow::Result<Prepared> {
+            let (object, segment) = shadow::encode(&spooled_id, discontinuity, &cut)?;
+            shadow::write(&spool, &cut, |spool| spool.put_segment(&spooled_id, &object))?;
+            let tables = cut.parts.into_iter().map(|p| p.table).collect();
+            Ok(Prepared { row: SegmentWithTables { segment, tables }, object: object.into() })
+        });
+        match written.await.map_err(anyhow::Error::from).and_then(|w| w) {
+            Ok(prepared) => {
+                reached("segment.spooled");
+                active.numbers.written(&id, discontinuity);
+                active.queue.add(id, Some(prepared));
+                self.show_waiting();
+                true
+            }
+            Err(error) => {
+                active.numbers.lost();
+                self.lost(&id, &error);
+                false
+            }
+        }
+    }
+}
