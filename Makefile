@@ -8,7 +8,7 @@ GARAGE_VERSION := 2.5.0
 TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test ui-test ui-dev ui-browser bench-ui api-types screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+.PHONY: help run test soak ui-test ui-dev ui-browser bench-ui api-types screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +23,9 @@ build: deps ui/dist/index.html ## release binary with the web interface: target/
 
 test: test-deps tools ui-test ## the whole suite, real services included; installs what it needs
 	cargo $(TEST) --all-targets
+
+soak: test-deps ui/dist/index.html ## the model test on both databases for EVERTAPE_SOAK_MINUTES (10): random sequences, other seeds each time
+	cargo test --release --test model soak -- --ignored --nocapture
 
 ui-test: ui/dist/index.html ## unit tests of the web interface
 	cd ui && npm test

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub enum Fault {
     After,
     /// It is done after a while.
     Delay(Duration),
+    /// It never reaches the index, and never answers: whoever waits is about to be killed.
+    HangBefore,
+    /// It is done, and never answers: whoever waits is about to be killed.
+    HangAfter,
 }
 
 /// Which faults come, of a hundred calls.
@@ -56,12 +61,13 @@ struct Plan {
 /// An index with faults. Its clones share one plan.
 pub struct FaultyIndex<I: ?Sized> {
     plan: Arc<Mutex<Plan>>,
+    hung: Arc<Notify>,
     inner: Arc<I>,
 }
 
 impl<I: ?Sized> Clone for FaultyIndex<I> {
     fn clone(&self) -> Self {
-        Self { plan: self.plan.clone(), inner: self.inner.clone() }
+        Self { plan: self.plan.clone(), hung: self.hung.clone(), inner: self.inner.clone() }
     }
 }
 
@@ -78,7 +84,7 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
 
     fn with(inner: Arc<I>, script: VecDeque<Fault>, random: Option<(u64, Rates)>) -> Self {
         let plan = Plan { script, random, out: false, delay: Duration::ZERO, injected: 0 };
-        Self { plan: Arc::new(Mutex::new(plan)), inner }
+        Self { plan: Arc::new(Mutex::new(plan)), hung: Arc::default(), inner }
     }
 
     /// Cuts the index off (every call fails before it), or connects it again.
@@ -105,6 +111,16 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
         self.plan().injected
     }
 
+    /// Waits until a call hangs.
+    pub async fn hung(&self) {
+        self.hung.notified().await;
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.hung.notify_one();
+        std::future::pending().await
+    }
+
     fn plan(&self) -> std::sync::MutexGuard<'_, Plan> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -127,6 +143,11 @@ impl<I: Index + ?Sized> FaultyIndex<I> {
             Fault::Delay(time) => {
                 tokio::time::sleep(time).await;
                 call.await
+            }
+            Fault::HangBefore => self.hang().await,
+            Fault::HangAfter => {
+                call.await?;
+                self.hang().await
             }
         }
     }

@@ -356,3 +356,49 @@ fn a_burst_at_the_beginning_does_not_make_the_recording_late() {
     let first = out.iter().find_map(|o| if let Output::Segment(s) = o { Some(s) } else { None }).unwrap();
     assert!((first.start.since(START)).abs() < 100_000, "{} us late", first.start.since(START));
 }
+
+/// A day of a source whose clock is 200 ppm off, one picture each second, while the recorder's own clock is stepped by
+/// seconds for some seconds, forwards and back: no picture is dropped, wall time is within 500 ms of the truth and never
+/// runs backwards.
+#[test]
+fn a_day_of_drift_and_steps_of_the_clock_drops_nothing() {
+    use crate::media::wallclock::ArrivalClock;
+    const DAY_S: i64 = 86_400;
+    for ppm in [200, -200] {
+        let truth = |media_us: i64| START.plus_us(media_us + media_us / 1_000_000 * ppm);
+        let (mut segmenter, mut out) = (Segmenter::new(6, START), Vec::new());
+        let mut clock = ArrivalClock::new(0, START);
+        segmenter.push(vec![track(VIDEO, Codec::H264, 0)], None, START, &mut out);
+        let mut noise = 7_u64;
+        for n in 0..DAY_S {
+            let dts = Ticks(900_000 + n * 90_000);
+            let data = Bytes::from(format!("v{n:07}"));
+            let sample =
+                MediaSample { track: VIDEO, dts, pts: dts, duration: Some(90_000), sync: n % 2 == 0, data };
+            noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // It arrives up to 100 ms late.
+            let arrived = truth(n * 1_000_000).plus_us((noise >> 33) as i64 % 100_000);
+            // Each three hours the system's clock is wrong for 40 s, once ahead, once behind.
+            let step_us = match n % 21_600 {
+                5_000..5_040 => 7_000_000,
+                15_000..15_040 => -3_000_000,
+                _ => 0,
+            };
+            let at = clock.read(arrived.since(START), arrived.plus_us(step_us));
+            segmenter.push(vec![MediaEvent::Sample(sample)], Some(at), at, &mut out);
+        }
+        segmenter.end_run(&mut out);
+        let segments: Vec<CutSegment> =
+            out.into_iter().filter_map(|o| if let Output::Segment(s) = o { Some(s) } else { None }).collect();
+        let pictures: Vec<Bytes> = segments.iter().flat_map(|s| &s.parts).flat_map(|p| p.payload.clone()).collect();
+        assert_eq!(pictures.len() as i64, DAY_S, "{ppm} ppm: pictures are dropped, or there twice");
+        assert!(pictures.windows(2).all(|w| w[0] < w[1]), "{ppm} ppm: out of order");
+        assert!(segments.windows(2).all(|w| w[0].start.plus_us(w[0].duration_us) <= w[1].start), "{ppm} ppm: backwards");
+        let wrong_us =
+            segments.iter().map(|s| s.start.since(truth((s.anchor - Ticks(900_000)).to_us())).abs()).max().unwrap();
+        let runs = segments.iter().filter(|s| s.new_run).count();
+        println!("{ppm} ppm: {} segments, {runs} runs, at most {} ms from the truth", segments.len(), wrong_us / 1000);
+        assert!(wrong_us <= 500_000, "{ppm} ppm: {wrong_us} us from the truth");
+        assert_eq!(runs, 1, "{ppm} ppm: drift and steps that pass are no reason for a break");
+    }
+}

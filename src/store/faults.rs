@@ -12,6 +12,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Which call of the port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +44,10 @@ pub enum Fault {
     Delay(Duration),
     /// For `get`: the stream fails after half of its bytes. Other calls fail before.
     CutStream,
+    /// It does not happen, and never answers: whoever waits is about to be killed.
+    HangBefore,
+    /// It happens, and never answers: whoever waits is about to be killed.
+    HangAfter,
 }
 
 #[derive(Debug)]
@@ -58,6 +63,7 @@ pub struct FaultyStore<S> {
     plan: Mutex<Plan>,
     down: AtomicBool,
     injected: AtomicU64,
+    hung: Notify,
 }
 
 impl<S> FaultyStore<S> {
@@ -73,7 +79,7 @@ impl<S> FaultyStore<S> {
     }
 
     fn with_plan(inner: S, plan: Plan) -> Self {
-        Self { inner, plan: Mutex::new(plan), down: AtomicBool::new(false), injected: AtomicU64::new(0) }
+        Self { inner, plan: Mutex::new(plan), down: AtomicBool::new(false), injected: AtomicU64::new(0), hung: Notify::new() }
     }
 
     /// Appends to the script; replaces a seeded plan.
@@ -98,6 +104,16 @@ impl<S> FaultyStore<S> {
     /// The store behind.
     pub fn inner(&self) -> &S {
         &self.inner
+    }
+
+    /// Waits until a call hangs.
+    pub async fn hung(&self) {
+        self.hung.notified().await;
+    }
+
+    async fn hang<T>(&self) -> T {
+        self.hung.notify_one();
+        std::future::pending().await
     }
 
     fn choose(&self, operation: Operation) -> Fault {
@@ -136,6 +152,11 @@ impl<S> FaultyStore<S> {
             Fault::FailAfter => {
                 call.await?;
                 Err(injected(operation, "after it happened"))
+            }
+            Fault::HangBefore => self.hang().await,
+            Fault::HangAfter => {
+                call.await?;
+                self.hang().await
             }
         }
     }
@@ -181,6 +202,11 @@ impl<S: ObjectStore> ObjectStore for FaultyStore<S> {
             Fault::FailAfter => {
                 drop(self.inner.get(key, range).await?);
                 Err(injected(Operation::Get, "after it happened"))
+            }
+            Fault::HangBefore => self.hang().await,
+            Fault::HangAfter => {
+                drop(self.inner.get(key, range).await?);
+                self.hang().await
             }
             Fault::CutStream => {
                 let end = range.end.min(self.inner.head(key).await?);

@@ -173,13 +173,25 @@ impl Recorder {
         segment_seconds: u32,
         streams: &[(&str, String)],
     ) -> Self {
+        Self::start_tuned(store, index, spool, segment_seconds, streams, Tuning::default())
+    }
+
+    /// The same with other settings of how it shares its work.
+    pub fn start_tuned(
+        store: Arc<dyn ObjectStore>,
+        index: Arc<dyn Index>,
+        spool: Arc<Spool>,
+        segment_seconds: u32,
+        streams: &[(&str, String)],
+        tuning: Tuning,
+    ) -> Self {
         let environment = Arc::new(Environment {
             store,
             index,
             spool,
             segment_seconds,
             stall: Duration::from_secs(10),
-            tuning: Tuning::default(),
+            tuning,
         });
         let streams: Vec<_> = streams
             .iter()
