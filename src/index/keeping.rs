@@ -68,7 +68,8 @@ pub trait Keeping: Send + Sync + 'static {
     /// Writes the rows of up to a thousand segments of `stream` whose objects are in the store, with the init segments
     /// they need, in one transaction, without a lease. Idempotent. Of two with one number the higher epoch holds. The
     /// stream is registered, its tail follows the highest number, and its lease's epoch becomes at least the highest of
-    /// `segments`, so that whoever takes the lease writes above them.
+    /// `segments`, so that whoever takes the lease writes above them. Whoever holds the lease is fenced where a number is
+    /// adopted that it would give out next.
     async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted>;
 
     /// Up to `limit` rows that start in `window`, listed or marked, by start and number, after `after` if given.
@@ -194,6 +195,18 @@ impl Adoption {
             }
         }
         Ok(adoption)
+    }
+
+    /// The least epoch of the stream's lease once the batch is written. At least the highest of the batch; and above the
+    /// holder's where one of another writer's numbers is taken at or behind the tail that the holder numbers from: it would
+    /// give the number out again, and replace what is listed. So it is fenced, and looks where the stream ends.
+    pub fn least_epoch(&self, batch: &[SegmentWithTables], next_sequence: u64, lease_epoch: u64) -> u64 {
+        let highest = batch.iter().map(|s| s.segment.id.epoch).max().unwrap_or(0);
+        let mut written = self.write.iter().filter_map(|place| batch.get(*place)).map(|s| &s.segment.id);
+        if written.any(|id| id.sequence >= next_sequence && id.epoch < lease_epoch) {
+            return highest.max(lease_epoch.saturating_add(1));
+        }
+        highest
     }
 }
 

@@ -373,8 +373,7 @@ fn a_day_of_drift_and_steps_of_the_clock_drops_nothing() {
         for n in 0..DAY_S {
             let dts = Ticks(900_000 + n * 90_000);
             let data = Bytes::from(format!("v{n:07}"));
-            let sample =
-                MediaSample { track: VIDEO, dts, pts: dts, duration: Some(90_000), sync: n % 2 == 0, data };
+            let sample = MediaSample { track: VIDEO, dts, pts: dts, duration: Some(90_000), sync: n % 2 == 0, data };
             noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             // It arrives up to 100 ms late.
             let arrived = truth(n * 1_000_000).plus_us((noise >> 33) as i64 % 100_000);
@@ -393,7 +392,10 @@ fn a_day_of_drift_and_steps_of_the_clock_drops_nothing() {
         let pictures: Vec<Bytes> = segments.iter().flat_map(|s| &s.parts).flat_map(|p| p.payload.clone()).collect();
         assert_eq!(pictures.len() as i64, DAY_S, "{ppm} ppm: pictures are dropped, or there twice");
         assert!(pictures.windows(2).all(|w| w[0] < w[1]), "{ppm} ppm: out of order");
-        assert!(segments.windows(2).all(|w| w[0].start.plus_us(w[0].duration_us) <= w[1].start), "{ppm} ppm: backwards");
+        assert!(
+            segments.windows(2).all(|w| w[0].start.plus_us(w[0].duration_us) <= w[1].start),
+            "{ppm} ppm: backwards"
+        );
         let wrong_us =
             segments.iter().map(|s| s.start.since(truth((s.anchor - Ticks(900_000)).to_us())).abs()).max().unwrap();
         let runs = segments.iter().filter(|s| s.new_run).count();

@@ -79,7 +79,13 @@ impl<S> FaultyStore<S> {
     }
 
     fn with_plan(inner: S, plan: Plan) -> Self {
-        Self { inner, plan: Mutex::new(plan), down: AtomicBool::new(false), injected: AtomicU64::new(0), hung: Notify::new() }
+        Self {
+            inner,
+            plan: Mutex::new(plan),
+            down: AtomicBool::new(false),
+            injected: AtomicU64::new(0),
+            hung: Notify::new(),
+        }
     }
 
     /// Appends to the script; replaces a seeded plan.

@@ -185,14 +185,8 @@ impl Recorder {
         streams: &[(&str, String)],
         tuning: Tuning,
     ) -> Self {
-        let environment = Arc::new(Environment {
-            store,
-            index,
-            spool,
-            segment_seconds,
-            stall: Duration::from_secs(10),
-            tuning,
-        });
+        let environment =
+            Arc::new(Environment { store, index, spool, segment_seconds, stall: Duration::from_secs(10), tuning });
         let streams: Vec<_> = streams
             .iter()
             .map(|(stream, source)| {

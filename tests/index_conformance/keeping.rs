@@ -97,6 +97,32 @@ pub async fn adoption_goes_on_beside_a_recorder(bed: Bed) {
     assert_eq!(error.kind, IndexErrorKind::Other);
 }
 
+pub async fn a_number_adopted_behind_the_tail_fences_who_would_give_it_out(bed: Bed) {
+    let name = stream("one");
+    let first = bed.lease(&name, "x").await;
+    bed.put(&first, &segment(&name, 0, 1, 0, 6)).await;
+    bed.index.release(&first).await.unwrap();
+    // "x" had stored its number 1 when it died; "y" holds the stream, and would give out number 1, too.
+    let second = bed.lease(&name, "y").await;
+    let orphan = segment(&name, 1, 1, 6, 6);
+    bed.index.adopt(&name, std::slice::from_ref(&orphan), &inits()).await.unwrap();
+    let other = segment(&name, 1, 2, 600, 6);
+    let fenced = bed.index.publish(&second, &other, &inits()).await.unwrap_err();
+    assert_eq!(fenced.kind, IndexErrorKind::Fenced, "{fenced}");
+    assert_eq!(bed.listed(&name).await[1], orphan.segment);
+    // It gets its lease again at once, and goes on behind what was adopted.
+    let third = bed.lease(&name, "y").await;
+    assert!(third.epoch > second.epoch);
+    assert_eq!(bed.index.tail(&name).await.unwrap().next_sequence, 2);
+    bed.put(&third, &segment(&name, 2, third.epoch, 600, 6)).await;
+    // Its own, stored and not committed, is no reason; nor is one below the tail.
+    let own = segment(&name, 3, third.epoch, 606, 6);
+    bed.index.adopt(&name, &[segment(&name, 1, 1, 6, 6), own.clone()], &inits()).await.unwrap();
+    bed.put(&third, &own).await;
+    bed.put(&third, &segment(&name, 4, third.epoch, 612, 6)).await;
+    assert_eq!(bed.listed(&name).await.len(), 5);
+}
+
 pub async fn of_two_adopted_with_one_number_the_higher_epoch_holds(bed: Bed) {
     let name = stream("one");
     let two = [segment(&name, 0, 2, 3, 6), segment(&name, 0, 1, 0, 6)];

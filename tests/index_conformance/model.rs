@@ -121,7 +121,10 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             let cutoff = at(random.below(model.clock as u64 / 2 + 1) as i64);
             index.mark_expired(&model.stream, cutoff, now, usize::MAX).await.unwrap();
             let locks = model.locks.clone();
-            let expired = |s: &Segment| s.id.end() <= cutoff && !locks.iter().any(|l| l.expires.is_none_or(|at| at > now) && l.range.overlaps(s.range()));
+            let expired = |s: &Segment| {
+                s.id.end() <= cutoff
+                    && !locks.iter().any(|l| l.expires.is_none_or(|at| at > now) && l.range.overlaps(s.range()))
+            };
             for row in model.rows.iter_mut().filter(|r| r.marked.is_none() && expired(&r.new.segment)) {
                 row.marked = Some(now);
             }
@@ -164,6 +167,9 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             for new in some.iter().rev() {
                 model.publish(new);
             }
+            // A number that another writer had, taken behind the tail, has fenced the holder: it asks again.
+            let holder = model.lease.holder.clone();
+            model.lease = index.acquire(&model.stream, &holder, now, LONG_US).await.unwrap().unwrap();
         }
         13 if !model.rows.is_empty() => {
             let row = random.below(model.rows.len() as u64) as usize;

@@ -13,7 +13,6 @@
 use crate::recorded::all_time;
 use crate::world::{GRACE_S, Known, World};
 use evertape::container::cmaf;
-use evertape::index::Index;
 use evertape::media::{UtcRange, timeline};
 use evertape::store;
 use std::collections::BTreeSet;

@@ -21,7 +21,6 @@ mod support;
 mod upkeep;
 mod world;
 
-use operations::Operation;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -73,7 +72,9 @@ fn print(title: &str, tally: &Tally, took: Duration) {
 /// The operations that a run must have carried out to have looked at anything.
 fn is_worth_something(tally: &Tally) {
     let tally = tally.lock().unwrap();
-    for what in ["segments published", "rows marked", "rows deleted", "killed in the middle", "answers lost", "takeovers"] {
+    for what in
+        ["segments published", "rows marked", "rows deleted", "killed in the middle", "answers lost", "takeovers"]
+    {
         assert!(tally.get(what).is_some_and(|n| *n > 0), "no {what} in the whole run: {tally:?}");
     }
 }
@@ -108,6 +109,10 @@ fn soak() {
         cases(Database::Postgres, seed, 8, 150, &tally);
         (seed, rounds) = (seed + 1, rounds + 1);
     }
-    print(&format!("{rounds} rounds on SQLite and PostgreSQL, seeds {} to {}", seed - rounds, seed - 1), &tally, began.elapsed());
+    print(
+        &format!("{rounds} rounds on SQLite and PostgreSQL, seeds {} to {}", seed - rounds, seed - 1),
+        &tally,
+        began.elapsed(),
+    );
     is_worth_something(&tally);
 }

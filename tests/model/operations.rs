@@ -14,40 +14,88 @@ pub enum Who {
 pub enum Trouble {
     Nothing,
     /// The n-th call of the store or the index fails before it is done.
-    Fails { store: bool, nth: u8 },
+    Fails {
+        store: bool,
+        nth: u8,
+    },
     /// It is done and its answer is lost.
-    AnswerLost { store: bool, nth: u8 },
+    AnswerLost {
+        store: bool,
+        nth: u8,
+    },
     /// The process is killed in it, before or after it is done.
-    Killed { store: bool, nth: u8, done: bool },
+    Killed {
+        store: bool,
+        nth: u8,
+        done: bool,
+    },
 }
 
 #[derive(Debug, Clone)]
 pub enum Operation {
     /// The source goes on by so many segments; those who have it cut them. The holder publishes.
-    Record { segments: u8, a_has_it: bool, b_has_it: bool, trouble: Trouble },
+    Record {
+        segments: u8,
+        a_has_it: bool,
+        b_has_it: bool,
+        trouble: Trouble,
+    },
     /// Whoever believes in its lease publishes what waits.
-    Publish { who: Who, trouble: Trouble },
+    Publish {
+        who: Who,
+        trouble: Trouble,
+    },
     /// Asks for the lease, and goes on from what is committed if it gets it.
-    Acquire { who: Who, trouble: Trouble },
-    Release { who: Who },
+    Acquire {
+        who: Who,
+        trouble: Trouble,
+    },
+    Release {
+        who: Who,
+    },
     /// The process dies and is started again.
-    Restart { who: Who },
+    Restart {
+        who: Who,
+    },
     /// Time passes: seconds.
-    Wait { seconds: u32 },
+    Wait {
+        seconds: u32,
+    },
     /// What the archive lacks and this one's shadows have is filled in.
-    Fill { who: Who, trouble: Trouble },
+    Fill {
+        who: Who,
+        trouble: Trouble,
+    },
     /// A round of retention that keeps so many segments' time.
-    Janitor { keep: u8, trouble: Trouble },
+    Janitor {
+        keep: u8,
+        trouble: Trouble,
+    },
     /// Two at once.
-    TwoJanitors { keep: u8 },
+    TwoJanitors {
+        keep: u8,
+    },
     /// Part of what is recorded, in hundredths; for so many seconds, or for good.
-    Lock { from: u8, length: u8, lasts: Option<u16> },
-    Unlock { nth: u8 },
-    Repair { trouble: Trouble },
+    Lock {
+        from: u8,
+        length: u8,
+        lasts: Option<u16>,
+    },
+    Unlock {
+        nth: u8,
+    },
+    Repair {
+        trouble: Trouble,
+    },
     /// From the bucket alone, and on from there.
-    Reindex { trouble: Trouble },
+    Reindex {
+        trouble: Trouble,
+    },
     /// Two nodes are asked for the same.
-    Playlists { from: u8, length: u8 },
+    Playlists {
+        from: u8,
+        length: u8,
+    },
 }
 
 fn who() -> impl Strategy<Value = Who> {
@@ -74,22 +122,22 @@ fn killed() -> impl Strategy<Value = Trouble> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        24 => (1u8..5, any::<bool>(), prop::bool::weighted(0.7), trouble()).prop_map(|(segments, a_has_it, b_has_it, trouble)| {
+        24 => (1u8..6, prop::bool::weighted(0.8), prop::bool::weighted(0.6), trouble()).prop_map(|(segments, a_has_it, b_has_it, trouble)| {
             Operation::Record { segments, a_has_it, b_has_it, trouble }
         }),
         8 => (who(), trouble()).prop_map(|(who, trouble)| Operation::Publish { who, trouble }),
         12 => (who(), trouble()).prop_map(|(who, trouble)| Operation::Acquire { who, trouble }),
         3 => who().prop_map(|who| Operation::Release { who }),
         4 => who().prop_map(|who| Operation::Restart { who }),
-        8 => prop_oneof![4 => 1u32..60, 1 => 3000u32..8000].prop_map(|seconds| Operation::Wait { seconds }),
+        8 => prop_oneof![3 => 1u32..60, 2 => 600u32..3000].prop_map(|seconds| Operation::Wait { seconds }),
         8 => (who(), trouble()).prop_map(|(who, trouble)| Operation::Fill { who, trouble }),
-        6 => (5u8..60, trouble()).prop_map(|(keep, trouble)| Operation::Janitor { keep, trouble }),
-        2 => (5u8..60).prop_map(|keep| Operation::TwoJanitors { keep }),
+        9 => (2u8..40, trouble()).prop_map(|(keep, trouble)| Operation::Janitor { keep, trouble }),
+        2 => (2u8..40).prop_map(|keep| Operation::TwoJanitors { keep }),
         4 => (0u8..100, 1u8..40, prop::option::of(1u16..5000)).prop_map(|(from, length, lasts)| {
             Operation::Lock { from, length, lasts }
         }),
         2 => any::<u8>().prop_map(|nth| Operation::Unlock { nth }),
-        1 => killed().prop_map(|trouble| Operation::Repair { trouble }),
+        2 => killed().prop_map(|trouble| Operation::Repair { trouble }),
         1 => killed().prop_map(|trouble| Operation::Reindex { trouble }),
         2 => (0u8..100, 1u8..60).prop_map(|(from, length)| Operation::Playlists { from, length }),
     ]

@@ -9,8 +9,8 @@ use evertape::index::{Index, IndexErrorKind, Lease, Published};
 use evertape::media::segment::SegmentId;
 use evertape::media::{InitInfo, ObjectKey, RunId, StreamName, UtcUs};
 use evertape::recorder::spool::{Spool, StreamSpool};
-use evertape::store::faults::Operation as StoreCall;
 use evertape::store::ObjectStore;
+use evertape::store::faults::Operation as StoreCall;
 use std::path::Path;
 
 /// Shadows a standby keeps.
@@ -305,7 +305,11 @@ impl World {
         let row = cmaf::read_segment(&id.object_key().expect("a key"), &object).expect("it is whole");
         let work = async {
             for (info, bytes) in inits() {
-                troubled.store.put(&ObjectKey::init(&id.stream, info.hash), bytes, "video/mp4").await.map_err(|_| None)?;
+                troubled
+                    .store
+                    .put(&ObjectKey::init(&id.stream, info.hash), bytes, "video/mp4")
+                    .await
+                    .map_err(|_| None)?;
             }
             troubled.store.put(&row.segment.object, object.into(), "video/mp4").await.map_err(|_| None)?;
             troubled.index.publish(lease, &row, &infos()).await.map_err(Some)
@@ -343,11 +347,19 @@ impl World {
                 Ok(Outcome::Done)
             }
             Some(Err(Some(error))) if error.kind == IndexErrorKind::Fenced => {
-                if holds { Err(format!("{who:?} is fenced with a valid lease")) } else { Ok(Outcome::Fenced) }
+                if holds {
+                    Err(format!("{who:?} is fenced with a valid lease"))
+                } else {
+                    Ok(Outcome::Fenced)
+                }
             }
             Some(Err(error)) => {
                 let why = error.map(|e| e.to_string());
-                if troubled.injected() == 0 { Err(format!("publishing failed by itself: {why:?}")) } else { Ok(Outcome::Failed) }
+                if troubled.injected() == 0 {
+                    Err(format!("publishing failed by itself: {why:?}"))
+                } else {
+                    Ok(Outcome::Failed)
+                }
             }
         }
     }
@@ -400,7 +412,8 @@ impl World {
                 recorder.damaged.push(slot);
                 continue;
             }
-            let filling = SegmentId { run: before.id.run, epoch: 0, sequence: number, start: slot_start(slot), ..id.clone() };
+            let filling =
+                SegmentId { run: before.id.run, epoch: 0, sequence: number, start: slot_start(slot), ..id.clone() };
             let (object, row) = self.plan(&filling, before.discontinuity).object();
             let work = async {
                 troubled.store.put(&row.segment.object, object, "video/mp4").await.map_err(|_| None)?;

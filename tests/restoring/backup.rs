@@ -114,7 +114,8 @@ async fn brought_back(on: On) {
     bed.index.remove_setting(&name("three"), Expected::Present, now).await.unwrap();
     for (id, expires) in [(1, None), (2, Some(now.plus_us(9000 * HOUR_US)))] {
         let range = UtcRange::new(start().plus_us(20 * HOUR_US), start().plus_us(25 * HOUR_US));
-        let lock = Lock { id: LockId(id), stream: names[0].clone(), range, title: "Финал".into(), created: now, expires };
+        let lock =
+            Lock { id: LockId(id), stream: names[0].clone(), range, title: "Финал".into(), created: now, expires };
         bed.index.add_lock(&lock).await.unwrap();
     }
 
@@ -125,8 +126,9 @@ async fn brought_back(on: On) {
 
     // After the backup: more is recorded, by another recorder, too; and the oldest six hours go for good.
     for stream in &names {
-        let plans: Vec<Plan> =
-            (60..100).map(|n| Plan { epoch: 3, run: 2, discontinuity: 1, ..Plan::new(stream, n, n as i64 * 3600) }).collect();
+        let plans: Vec<Plan> = (60..100)
+            .map(|n| Plan { epoch: 3, run: 2, discontinuity: 1, ..Plan::new(stream, n, n as i64 * 3600) })
+            .collect();
         bed.write(&plans).await;
     }
     let end = start().plus_us(100 * HOUR_US);
@@ -250,7 +252,11 @@ async fn how_long_a_restore_takes() {
         println!("{:<12} {rows:>8} {mib:>12.1} {backup_s:>12.2} {restore_s:>12.2}", format!("{on:?}"));
         println!(
             "{:<12} {:>8} {:>12.1} {:>12.2} {:>12.2}",
-            "  for each", 100_000, mib * each, backup_s * each, restore_s * each
+            "  for each",
+            100_000,
+            mib * each,
+            backup_s * each,
+            restore_s * each
         );
     }
 }

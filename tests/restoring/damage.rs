@@ -82,9 +82,8 @@ impl Archive {
         let bed = Bed::sqlite().await;
         let (mut rows, mut tables, mut parts) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
         for (n, stream) in ["one", "sport/two"].map(name).into_iter().enumerate() {
-            let plans: Vec<Plan> = (0..150)
-                .map(|k| Plan { seconds: 6, ..Plan::new(&stream, k, k as i64 * 6 + n as i64) })
-                .collect();
+            let plans: Vec<Plan> =
+                (0..150).map(|k| Plan { seconds: 6, ..Plan::new(&stream, k, k as i64 * 6 + n as i64) }).collect();
             bed.write(&plans).await;
             rows.insert(stream.clone(), bed.rows(&stream).await);
             tables.insert(stream.clone(), bed.index.sample_tables(&stream, 0, 1000).await.unwrap());
@@ -167,7 +166,9 @@ async fn media_is_right(archive: &Archive, node: &Node, stream: &StreamName, wha
     let mut served = 0;
     for track in ["v1", "a1"] {
         let folder = format!("{stream}/tracks-{track}/");
-        let Some((200, text)) = node.get(&format!("{folder}archive-{}-600.fmp4.m3u8", from + 100)).await else { continue };
+        let Some((200, text)) = node.get(&format!("{folder}archive-{}-600.fmp4.m3u8", from + 100)).await else {
+            continue;
+        };
         let text = String::from_utf8_lossy(&text).into_owned();
         let uris: Vec<&str> = text.lines().filter(|l| !l.starts_with('#') && !l.is_empty()).collect();
         for uri in uris.iter().step_by((uris.len() / MOST_MEDIA).max(1)) {

@@ -95,5 +95,16 @@ pub const REINDEX: &[&str] = &[
 ];
 
 /// All of them.
-pub const ALL: &[&[&str]] =
-    &[ALONE, LEAVING, TAKING, STANDING_BY, RETURNING, RETURNING_AT_START, FILLING, JANITOR, JANITOR_SPANS, REPAIR, REINDEX];
+pub const ALL: &[&[&str]] = &[
+    ALONE,
+    LEAVING,
+    TAKING,
+    STANDING_BY,
+    RETURNING,
+    RETURNING_AT_START,
+    FILLING,
+    JANITOR,
+    JANITOR_SPANS,
+    REPAIR,
+    REINDEX,
+];

@@ -74,9 +74,7 @@ fn is_kept(stream: &str, start_s: i64) -> bool {
 fn nothing_is_lost(step: &str, state: &State, expected: usize) {
     assert_eq!(state.listed_without_object(), 0, "{step}: listed, but its object is gone");
     assert_eq!(state.without_row(), 0, "{step}: objects that nothing knows of");
-    let kept = state.listed().filter(|s| {
-        is_kept(s.id.stream.as_str(), s.id.start.since(start()) / 1_000_000)
-    });
+    let kept = state.listed().filter(|s| is_kept(s.id.stream.as_str(), s.id.start.since(start()) / 1_000_000));
     assert_eq!(kept.count(), expected, "{step}: what is kept is lost");
 }
 
@@ -97,9 +95,7 @@ async fn at_every_step(on: On, steps: &[&'static str]) {
     let retention_s = clock::now().since(at(CUT_DAY * DAY_S)) / 1_000_000 - DAY_S / 2;
     let undisturbed = to_the_end(&recorded(on, retention_s).await).await;
     let expected = |s: &&str, first: i64| {
-        (first * EACH_DAY..DAYS * EACH_DAY)
-            .filter(|n| is_kept(s, n / EACH_DAY * DAY_S + n % EACH_DAY * 14_000))
-            .count()
+        (first * EACH_DAY..DAYS * EACH_DAY).filter(|n| is_kept(s, n / EACH_DAY * DAY_S + n % EACH_DAY * 14_000)).count()
     };
     let kept = expected(&"kept", CUT_DAY) + expected(&"x", 0) + expected(&"y", 0);
     let one = |step: &'static str| async move {

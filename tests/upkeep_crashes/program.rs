@@ -151,12 +151,7 @@ pub fn print(title: &str, undisturbed: &State, lines: &[Line]) {
     );
     let columns = |s: &State| {
         let segments = s.objects.iter().filter(|o| o.ends_with(".cmfs")).count();
-        format!(
-            "{:>6} {segments:>7} {:>9} {:>7}",
-            s.listed().count(),
-            s.listed_without_object(),
-            s.without_row()
-        )
+        format!("{:>6} {segments:>7} {:>9} {:>7}", s.listed().count(), s.listed_without_object(), s.without_row())
     };
     println!("{:<34} | {:>32} | {} | ", "(undisturbed)", "", columns(undisturbed));
     for Line { step, left, after } in lines {

@@ -18,8 +18,11 @@ async fn disordered(on: On) -> Bed {
         bed.store.delete(&lost).await.unwrap();
         bed.store.delete(&[ObjectKey::init(&stream, inits()[0].0.hash)]).await.unwrap();
         // In a day that has rows, in one that has none; one that holds over a row.
-        let orphans =
-            [Plan::new(&stream, 24, 86_000), Plan::new(&stream, 25, 864_000), Plan { epoch: 5, run: 6, ..plans[9].clone() }];
+        let orphans = [
+            Plan::new(&stream, 24, 86_000),
+            Plan::new(&stream, 25, 864_000),
+            Plan { epoch: 5, run: 6, ..plans[9].clone() },
+        ];
         for orphan in &orphans {
             let (object, row) = orphan.object();
             bed.store.put(&row.segment.object, object, "video/mp4").await.unwrap();
@@ -41,9 +44,12 @@ const MEND: &[&str] = &["check", "--repair"];
 
 async fn mended(bed: &Bed) -> State {
     let (ended, said) = run(bed, MEND, None).await;
-    assert_eq!(ended, Ended::Code(0), "{said}");
-    let (ended, said) = run(bed, &["check", "--deep"], None).await;
-    assert_eq!(ended, Ended::Code(0), "not all is mended: {said}");
+    assert!(matches!(ended, Ended::Code(0 | 1)), "{ended:?}: {said}");
+    // What is left was superseded, and is left to be deleted by hand.
+    let (_, said) = run(bed, &["check", "--deep", "--json"], None).await;
+    let report: serde_json::Value = serde_json::from_str(&said).expect("a report");
+    let left: Vec<&String> = report["findings"].as_object().expect("findings").keys().collect();
+    assert_eq!(left, ["superseded_object"], "not all is mended: {said}");
     State::of(bed, &*bed.index).await
 }
 
