@@ -69,10 +69,11 @@ impl ObjectStore for Gated {
     }
 }
 
-/// Files that wait in the spool of a stream.
+/// Files that wait in the spool of a stream, with a number or without one.
 fn spooled(folder: &std::path::Path, stream: &str) -> usize {
-    let files = std::fs::read_dir(folder.join("spool/streams").join(stream)).into_iter().flatten().flatten();
-    files.filter(|f| f.path().extension().is_some_and(|e| e == "cmfs")).count()
+    let folder = folder.join("spool/streams").join(stream);
+    let files = [folder.join("shadow"), folder].map(|f| std::fs::read_dir(f).into_iter().flatten().flatten());
+    files.into_iter().flatten().filter(|f| f.path().extension().is_some_and(|e| e == "cmfs")).count()
 }
 
 /// The store takes nothing of one stream at all; with a single upload at a time the other is recorded to its end.

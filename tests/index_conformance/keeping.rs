@@ -118,7 +118,7 @@ pub async fn a_number_adopted_behind_the_tail_fences_who_would_give_it_out(bed: 
     // Its own, stored and not committed, is no reason; nor is one below the tail.
     let own = segment(&name, 3, third.epoch, 606, 6);
     bed.index.adopt(&name, &[segment(&name, 1, 1, 6, 6), own.clone()], &inits()).await.unwrap();
-    bed.put(&third, &own).await;
+    bed.index.publish(&third, &own, &inits()).await.unwrap();
     bed.put(&third, &segment(&name, 4, third.epoch, 612, 6)).await;
     assert_eq!(bed.listed(&name).await.len(), 5);
 }

@@ -33,7 +33,13 @@ type Tally = Arc<Mutex<BTreeMap<&'static str, u64>>>;
 /// Some cases with one seed. A failure panics with the shortest sequence found.
 fn cases(database: Database, seed: u64, cases: u32, longest: usize, tally: &Tally) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 400, ..Config::default() };
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 400,
+        max_shrink_time: 60_000,
+        ..Config::default()
+    };
     let bytes: Vec<u8> = seed.to_be_bytes().repeat(4);
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
     let outcome = runner.run(&operations::sequence(longest), |sequence| {

@@ -90,7 +90,9 @@ pub struct World {
 
 impl World {
     pub async fn new(database: Database, tally: Tally) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // Thousands of files are made to last: where the memory can hold them, the disk need not.
+        let memory = std::path::Path::new("/dev/shm");
+        let folder = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir()).unwrap();
         let store: Arc<dyn ObjectStore> = Arc::new(DirectoryStore::open(&folder.path().join("objects")).unwrap());
         let (index, url, ground) = empty(database, folder.path(), 0).await;
         let stream = name("x");

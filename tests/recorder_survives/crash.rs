@@ -160,7 +160,8 @@ async fn holder(bed: &Bed) -> Option<&'static str> {
     ["a", "b"].into_iter().find(|spool| name(spool) == holder)
 }
 
-/// A recorder is cut off from the index, loses its stream with segments waiting, and dies while these lose their numbers.
+/// A recorder is cut off from the index, loses its stream with segments waiting, comes back and dies while these lose
+/// their numbers.
 /// Started again it gets its stream back: what it has in its spool is in the archive already.
 #[tokio::test(flavor = "multi_thread")]
 async fn returning_at_every_step() {
@@ -174,8 +175,11 @@ async fn returning_at_every_step() {
             with_a.crash_at = Some(step.into());
             let [mut active, standby] = two(&bed, [&with_a, &With::default()]).await;
             to_a.set_cut(true);
-            assert!(active.died(Duration::from_secs(40)).await, "{step} was never reached: {}", active.said());
             until("the standby has taken over", async || holder(&bed).await == Some("b")).await;
+            until("segments wait in its spool", async || bed.spooled("a") >= 3).await;
+            // Now it sees that another has the stream.
+            to_a.set_cut(false);
+            assert!(active.died(Duration::from_secs(40)).await, "{step} was never reached: {}", active.said());
             bed.grows_by(2).await;
             let again = bed.start("a", &With::default());
             until("the stream is handed back", async || holder(&bed).await == Some("a")).await;

@@ -132,7 +132,7 @@ async fn brought_back(on: On) {
         bed.write(&plans).await;
     }
     let end = start().plus_us(100 * HOUR_US);
-    let age = Some(Duration::from_secs(94 * 3600));
+    let age = Some(Duration::from_secs(94 * 3600 + 1800));
     let rules = Rules {
         streams: names.iter().map(|s| (s.clone(), Keep { age, bytes: None })).collect(),
         max_bytes: None,

@@ -39,7 +39,7 @@ pub const TAKING: &[&str] = &[
 ];
 
 /// A recorder that lost its lease with segments waiting finds that out while it runs.
-pub const RETURNING: &[&str] = &["demotion.lease-lost"];
+pub const RETURNING: &[&str] = &["demotion.lease-lost", "demotion.lease-lost:2", "demotion.lease-lost:3"];
 
 /// A standby that looks after its shadows.
 pub const STANDING_BY: &[&str] = &["shadow.written:3", "shadow.let-go", "shadow.let-go:2"];
