@@ -8,30 +8,29 @@ use super::{RecorderBeat, Result};
 use crate::media::segment::{LONGEST_SEGMENT_US, Segment};
 use crate::media::{UtcRange, UtcUs};
 
-/// recorder, seen, capacity, held, leaving: a sign of life.
-pub(super) const BEAT: &str = "insert into recorders (recorder, beat, seen_utc_us, capacity, held, leaving) \
-    values ($1, 1, $2, $3, $4, $5) on conflict (recorder) do update set beat = recorders.beat + 1, \
+/// recorder, seen, capacity, held, leaving, begun: a sign of life.
+pub(super) const BEAT: &str = "insert into recorders (recorder, beat, seen_utc_us, capacity, held, leaving, begun_utc_us) \
+    values ($1, 1, $2, $3, $4, $5, $6) on conflict (recorder) do update set beat = recorders.beat + 1, \
     seen_utc_us = excluded.seen_utc_us, capacity = excluded.capacity, held = excluded.held, \
-    leaving = excluded.leaving";
+    leaving = excluded.leaving, begun_utc_us = excluded.begun_utc_us";
 
 /// seen before: recorders that are long gone.
 pub(super) const FORGET: &str = "delete from recorders where seen_utc_us < $1";
 
 /// → `BeatColumns`.
-pub(super) const RECORDERS: &str =
-    "select recorder, beat, seen_utc_us, capacity, held, leaving from recorders order by recorder limit 10000";
+pub(super) const RECORDERS: &str = "select recorder, beat, seen_utc_us, capacity, held, leaving, begun_utc_us from recorders order by recorder limit 10000";
 
 /// A recorder that has shown no sign of life for this long is forgotten.
 pub(super) const FORGET_AFTER_US: i64 = 7 * 86_400_000_000;
 
-/// recorder, beat, seen, capacity, held, leaving.
-pub(super) type BeatColumns = (String, i64, i64, Option<i64>, i64, i64);
+/// recorder, beat, seen, capacity, held, leaving, begun.
+pub(super) type BeatColumns = (String, i64, i64, Option<i64>, i64, i64, i64);
 
 /// Reads the columns.
 pub(super) fn beats(rows: Vec<BeatColumns>) -> Result<Vec<RecorderBeat>> {
     let count = |n: i64| u32::try_from(n).map_err(|_| damaged("a recorder's count of streams is out of range"));
     rows.into_iter()
-        .map(|(recorder, beat, seen, capacity, held, leaving)| {
+        .map(|(recorder, beat, seen, capacity, held, leaving, begun)| {
             Ok(RecorderBeat {
                 recorder,
                 beat: from_sql(beat, "beat")?,
@@ -39,6 +38,7 @@ pub(super) fn beats(rows: Vec<BeatColumns>) -> Result<Vec<RecorderBeat>> {
                 capacity: capacity.map(count).transpose()?,
                 held: count(held)?,
                 leaving: leaving != 0,
+                begun: UtcUs(begun),
             })
         })
         .collect()

@@ -127,6 +127,8 @@ pub struct RecorderBeat {
     pub held: u32,
     /// It is about to end.
     pub leaving: bool,
+    /// When its process began, by its own clock: another moment, another process.
+    pub begun: UtcUs,
 }
 
 /// A marked segment whose grace is over.

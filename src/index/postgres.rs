@@ -369,6 +369,7 @@ impl Index for PostgresIndex {
                 .bind(beat.capacity.map(i64::from))
                 .bind(i64::from(beat.held))
                 .bind(i64::from(beat.leaving))
+                .bind(beat.begun.0)
                 .execute(&mut *conn)
                 .await
                 .map_err(&failed)?;
@@ -626,7 +627,11 @@ fn migrations() -> Migrator {
         migration(3, "longest segment", include_str!("../../migrations/postgres/0003_longest_segment.sql")),
         migration(4, "recorders", include_str!("../../migrations/postgres/0004_recorders.sql")),
         migration(5, "streams in the index", include_str!("../../migrations/postgres/0005_streams_in_the_index.sql")),
-        migration(6, "locks that end", include_str!("../../migrations/postgres/0006_locks_that_end.sql")),
+        migration(
+            6,
+            "locks that end, recorders that begin",
+            include_str!("../../migrations/postgres/0006_locks_that_end_recorders_that_begin.sql"),
+        ),
     ])
 }
 

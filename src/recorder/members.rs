@@ -7,6 +7,7 @@ use super::Environment;
 use super::share::Peer;
 use crate::clock;
 use crate::index::RecorderBeat;
+use crate::media::UtcUs;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -67,6 +68,7 @@ impl Shared {
 
 struct Seen {
     beat: u64,
+    begun: UtcUs,
     first: Instant,
     changed: Instant,
 }
@@ -78,6 +80,7 @@ pub async fn run(shared: Arc<Shared>, peers: watch::Sender<Vec<Peer>>, cancel: C
     let every = (life / 4).max(Duration::from_millis(200));
     let mut seen: HashMap<String, Seen> = HashMap::new();
     let mut answered = Instant::now();
+    let begun = clock::now();
     loop {
         let leaving = cancel.is_cancelled();
         let beat = RecorderBeat {
@@ -87,6 +90,7 @@ pub async fn run(shared: Arc<Shared>, peers: watch::Sender<Vec<Peer>>, cancel: C
             capacity: environment.tuning.max_streams,
             held: shared.held(),
             leaving,
+            begun,
         };
         match environment.index.beat(&beat).await {
             Ok(rows) => {
@@ -124,16 +128,22 @@ fn alive(seen: &mut HashMap<String, Seen>, rows: Vec<RecorderBeat>, life: Durati
         let state = match known {
             Some(state) => {
                 if state.beat != row.beat {
-                    if now.duration_since(state.changed) > life {
+                    // Back after a silence, or another process: of its streams it has nothing yet.
+                    if now.duration_since(state.changed) > life || state.begun != row.begun {
                         state.first = now;
                     }
-                    (state.beat, state.changed) = (row.beat, now);
+                    (state.beat, state.begun, state.changed) = (row.beat, row.begun, now);
                 }
                 state
             }
             None => {
                 let changed = if fresh { now } else { now.checked_sub(life * 2).unwrap_or(now) };
-                seen.entry(row.recorder.clone()).or_insert(Seen { beat: row.beat, first: now, changed })
+                seen.entry(row.recorder.clone()).or_insert(Seen {
+                    beat: row.beat,
+                    begun: row.begun,
+                    first: now,
+                    changed,
+                })
             }
         };
         if !row.leaving && now.duration_since(state.changed) <= life {
@@ -142,4 +152,35 @@ fn alive(seen: &mut HashMap<String, Seen>, rows: Vec<RecorderBeat>, life: Durati
         }
     }
     peers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// However soon it is back: nothing is handed over to a process that has just begun.
+    #[test]
+    fn a_recorder_that_was_started_anew_has_to_settle_again() {
+        let life = Duration::from_secs(1);
+        let long_ago = || Instant::now().checked_sub(life * 3).expect("the machine runs for some seconds");
+        let beat = |beat, begun| RecorderBeat {
+            recorder: "a".into(),
+            beat,
+            seen: clock::now(),
+            capacity: None,
+            held: 0,
+            leaving: false,
+            begun: UtcUs(begun),
+        };
+        let known = || {
+            let seen = Seen { beat: 1, begun: UtcUs(1), first: long_ago(), changed: Instant::now() };
+            HashMap::from([("a".to_owned(), seen)])
+        };
+        let settled = |seen: &mut HashMap<String, Seen>, row| alive(seen, vec![row], life).first().map(|p| p.settled);
+        assert_eq!(settled(&mut known(), beat(2, 1)), Some(true), "the same process goes on");
+        let mut seen = known();
+        assert_eq!(settled(&mut seen, beat(2, 2)), Some(false), "another process");
+        seen.get_mut("a").expect("it is known").first = long_ago();
+        assert_eq!(settled(&mut seen, beat(3, 2)), Some(true), "which settles, too");
+    }
 }

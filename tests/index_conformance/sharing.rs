@@ -67,6 +67,7 @@ pub async fn signs_of_life_are_seen_by_all(bed: Bed) {
         capacity: (name == "a").then_some(7),
         held,
         leaving: held == 3,
+        begun: at(0),
     };
     bed.index.beat(&beat("a", 1)).await.unwrap();
     let first = bed.index.beat(&beat("b", 2)).await.unwrap();
@@ -76,6 +77,8 @@ pub async fn signs_of_life_are_seen_by_all(bed: Bed) {
     assert_eq!((again[0].capacity, again[0].held, again[0].leaving), (Some(7), 3, true));
     assert_eq!((again[1].capacity, again[1].held, again[1].leaving), (None, 2, false));
     // One that has been silent for weeks is forgotten.
+    let again = RecorderBeat { begun: at(7), ..beat("c", 0) };
+    assert!(bed.index.beat(&again).await.unwrap().iter().any(|b| b.recorder == "c" && b.begun == at(7)));
     let late = RecorderBeat { seen: at(1000 + 30 * 86_400), ..beat("c", 0) };
     let left = bed.index.beat(&late).await.unwrap();
     assert_eq!(left.iter().map(|b| b.recorder.as_str()).collect::<Vec<_>>(), ["c"]);

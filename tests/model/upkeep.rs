@@ -4,10 +4,11 @@ use crate::operations::{Trouble, Who};
 use crate::recorded::all_time;
 use crate::world::{GRACE_S, Known, SECONDS, World, slot_start};
 use evertape::check::{self, Kind, Options};
-use evertape::index::{self, Row};
+use evertape::index::{self, Index, Row};
 use evertape::janitor::{Keep, Mode, Rules, round};
 use evertape::media::lock::{Lock, LockId};
 use evertape::media::{UtcRange, UtcUs};
+use evertape::store::ObjectStore;
 use evertape::store::faults::Operation as StoreCall;
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -257,12 +258,14 @@ impl World {
         let (index, install) = self.empty_index().await;
         let old = std::mem::replace(&mut self.index, index.clone());
         let troubled = self.troubled(trouble, &[StoreCall::Get, StoreCall::List]);
-        let again = |into: bool, store, index| check::reindex(store, index, Vec::new(), into, Arc::default());
+        let again = |into: bool, store: Arc<dyn ObjectStore>, index: Arc<dyn Index>| {
+            check::reindex(store, index, Vec::new(), into, Arc::default())
+        };
         let done = troubled.until_killed(again(false, troubled.store.clone(), troubled.index.clone())).await;
         match done {
             None => {
                 self.count("killed in the middle", 1);
-                again(true, troubled.store.clone(), self.index.clone()).await.map_err(|e| e.to_string())?;
+                again(true, self.store.clone(), self.index.clone()).await.map_err(|e| e.to_string())?;
             }
             Some(done) => {
                 done.map_err(|e| e.to_string())?;

@@ -16,6 +16,30 @@ struct Line {
     ledger: Ledger,
 }
 
+impl Line {
+    /// What both processes said is printed where it is needed.
+    async fn of(step: &str, bed: &Bed) -> Self {
+        let line = Self { step: step.into(), ledger: bed.ledger().await };
+        if line.ledger.discontinuities != line.ledger.gaps[0].len() as u64 {
+            for name in ["a", "b"] {
+                let said = std::fs::read_to_string(bed.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+                println!("--- {step}: {name} ---\n{said}");
+            }
+            for s in bed.listed().await {
+                println!(
+                    "{} {} epoch {} run {} disc. {}",
+                    s.id.sequence,
+                    s.id.start.millis(),
+                    s.id.epoch,
+                    s.id.run,
+                    s.discontinuity
+                );
+            }
+        }
+        line
+    }
+}
+
 fn print(title: &str, lines: &[Line]) {
     println!("\n{title}");
     println!(
@@ -55,7 +79,7 @@ async fn alone_at_every_step() {
             bed.grows_by(3).await;
             second.stop().await;
             assert_eq!(bed.spooled("a"), 0, "{step}: something is left in the spool");
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(ALONE, one).await;
@@ -83,7 +107,7 @@ async fn leaving_at_every_step() {
             let before = bed.listed().await.len();
             until("the standby has taken over", async || bed.listed().await.len() >= before + 4).await;
             standby.kill().await;
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(LEAVING, one).await;
@@ -109,7 +133,7 @@ async fn taking_over_at_every_step() {
             let again = bed.start("b", &With::default());
             bed.grows_by(4).await;
             again.stop().await;
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(TAKING, one).await;
@@ -140,7 +164,7 @@ async fn standing_by_at_every_step() {
             active.kill().await;
             bed.grows_by(6).await;
             again.stop().await;
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(STANDING_BY, one).await;
@@ -187,7 +211,7 @@ async fn returning_at_every_step() {
             standby.stop().await;
             again.stop().await;
             assert_eq!(bed.spooled("a"), 0, "{step}: something is left in the spool");
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(RETURNING, one).await;
@@ -220,7 +244,7 @@ async fn returning_at_the_start_at_every_step() {
             standby.stop().await;
             again.stop().await;
             assert_eq!(bed.spooled("a"), 0, "{step}: something is left in the spool");
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(RETURNING_AT_START, one).await;
@@ -251,7 +275,7 @@ async fn filling_at_every_step() {
             bed.grows_by(2).await;
             again.stop().await;
             active.stop().await;
-            Line { step: step.into(), ledger: bed.ledger().await }
+            Line::of(step, &bed).await
         }
     };
     let lines = each(FILLING, one).await;

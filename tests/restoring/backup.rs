@@ -173,7 +173,8 @@ async fn brought_back(on: On) {
     assert_eq!(index.locks(&names[0], all).await.unwrap().len(), 2);
     assert_eq!(index.settings().await.unwrap(), bed.index.settings().await.unwrap());
     assert_eq!(index.settings().await.unwrap()[0].setting, setting);
-    assert_eq!(index.removed().await.unwrap(), bed.index.removed().await.unwrap());
+    // Of the deleted stream nothing was recorded: the janitor has seen to it since, and will again.
+    assert_eq!(index.removed().await.unwrap().iter().map(|r| r.stream.clone()).collect::<Vec<_>>(), [name("three")]);
 
     let after = Node::start(bed.store.clone(), index.clone()).await;
     let (mut compared, mut good) = (0, 0);
