@@ -232,7 +232,14 @@ async fn only_what_was_before_a_deletion_goes(bed: Bed) {
         bed.record(&name(n), 60, 60).await;
     }
     let range = UtcRange::new(minute(10), minute(20));
-    let lock = Lock { id: LockId(1), stream: name("locked"), range, title: "The final".into(), created: minute(60) };
+    let lock = Lock {
+        id: LockId(1),
+        stream: name("locked"),
+        range,
+        title: "The final".into(),
+        created: minute(60),
+        expires: None,
+    };
     bed.index.add_lock(&lock).await.unwrap();
     for n in names {
         let done = bed.index.remove_setting(&name(n), Expected::Present, removed_at).await.unwrap();

@@ -162,6 +162,12 @@ pub async fn reindex(config: Config, args: ReindexArgs) -> anyhow::Result<()> {
         "{} rows written, {} were there, {} superseded objects, {} conflicting, {} foreign files",
         adopted.written, adopted.kept, adopted.superseded, adopted.conflicting, done.foreign
     );
+    if adopted.reserved > 0 {
+        println!(
+            "  {} objects were left alone: the recorder that has their stream may give their numbers out yet",
+            adopted.reserved
+        );
+    }
     for (key, why) in &done.first_damaged {
         println!("  not readable: {key}: {why}");
     }

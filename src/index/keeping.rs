@@ -5,7 +5,7 @@
 
 use super::error::error;
 use super::row::NewRow;
-use super::stream_row::{Existing, Verdict};
+use super::stream_row::{Existing, StreamRow, Verdict};
 use super::{IndexErrorKind, Result};
 use crate::media::lock::{Lock, LockId};
 use crate::media::segment::{SegmentId, SegmentWithTables};
@@ -33,6 +33,9 @@ pub struct Adopted {
     pub superseded: u64,
     /// Segments whose number another of the same epoch has: one writer made two. The first stays.
     pub conflicting: u64,
+    /// Segments whose number lies at or behind the tail, and so is the lease holder's to give out: by its higher epoch it
+    /// would take the place of what was listed by then.
+    pub reserved: u64,
 }
 
 impl std::ops::AddAssign for Adopted {
@@ -41,6 +44,7 @@ impl std::ops::AddAssign for Adopted {
         self.kept += other.kept;
         self.superseded += other.superseded;
         self.conflicting += other.conflicting;
+        self.reserved += other.reserved;
     }
 }
 
@@ -68,8 +72,8 @@ pub trait Keeping: Send + Sync + 'static {
     /// Writes the rows of up to a thousand segments of `stream` whose objects are in the store, with the init segments
     /// they need, in one transaction, without a lease. Idempotent. Of two with one number the higher epoch holds. The
     /// stream is registered, its tail follows the highest number, and its lease's epoch becomes at least the highest of
-    /// `segments`, so that whoever takes the lease writes above them. Whoever holds the lease is fenced where a number is
-    /// adopted that it would give out next.
+    /// `segments`, so that whoever takes the lease writes above them. A number that the holder of the lease may give out
+    /// yet, of a lower epoch, is reserved: nothing is written.
     async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted>;
 
     /// Up to `limit` rows that start in `window`, listed or marked, by start and number, after `after` if given.
@@ -163,8 +167,12 @@ pub(super) struct Adoption {
 }
 
 impl Adoption {
-    /// Decides, with the rows that have one of the batch's numbers.
-    pub fn of(batch: &[SegmentWithTables], existing: &BTreeMap<u64, Existing>) -> Result<Self> {
+    /// Decides, with the stream as it stands and the rows that have one of the batch's numbers.
+    pub fn of(batch: &[SegmentWithTables], stream: &StreamRow, existing: &BTreeMap<u64, Existing>) -> Result<Self> {
+        // What the holder itself, or a later one, has written moves the tail.
+        let own = batch.iter().map(|s| &s.segment.id).filter(|id| id.epoch >= stream.epoch).map(|id| id.sequence);
+        let next = own.max().map_or(0, |n| n.saturating_add(1)).max(stream.tail.next_sequence);
+        let is_reserved = |id: &SegmentId| stream.holder.is_some() && id.epoch < stream.epoch && id.sequence >= next;
         let mut order: Vec<usize> = (0..batch.len()).collect();
         let key = |place: &usize| batch.get(*place).map(|s| (s.segment.id.sequence, u64::MAX - s.segment.id.epoch));
         order.sort_by_key(key);
@@ -178,6 +186,7 @@ impl Adoption {
                 Some(before) if before.id.epoch == segment.id.epoch => adopted.conflicting += 1,
                 Some(_) => adopted.superseded += 1,
                 None => match existing.get(&segment.id.sequence).map(|e| (e, e.weigh(segment))) {
+                    None if is_reserved(&segment.id) => adopted.reserved += 1,
                     None => {
                         adopted.written += 1;
                         adoption.write.push(place);
@@ -195,18 +204,6 @@ impl Adoption {
             }
         }
         Ok(adoption)
-    }
-
-    /// The least epoch of the stream's lease once the batch is written. At least the highest of the batch; and above the
-    /// holder's where one of another writer's numbers is taken at or behind the tail that the holder numbers from: it would
-    /// give the number out again, and replace what is listed. So it is fenced, and looks where the stream ends.
-    pub fn least_epoch(&self, batch: &[SegmentWithTables], next_sequence: u64, lease_epoch: u64) -> u64 {
-        let highest = batch.iter().map(|s| s.segment.id.epoch).max().unwrap_or(0);
-        let mut written = self.write.iter().filter_map(|place| batch.get(*place)).map(|s| &s.segment.id);
-        if written.any(|id| id.sequence >= next_sequence && id.epoch < lease_epoch) {
-            return highest.max(lease_epoch.saturating_add(1));
-        }
-        highest
     }
 }
 

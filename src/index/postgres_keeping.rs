@@ -311,6 +311,7 @@ impl PostgresIndex {
         inits: &[(Vec<u8>, String)],
     ) -> Result<Option<Adopted>> {
         let failed = during("adopting segments");
+        let highest_epoch = segments.iter().map(|s| s.segment.id.epoch).max().unwrap_or(0);
         let mut conn = self.connection().await?;
         let days: BTreeSet<i64> = rows.iter().map(|r| day_of(r.start_utc_us)).collect();
         for day in &days {
@@ -322,8 +323,7 @@ impl PostgresIndex {
         let known: Vec<i64> =
             rows.iter().map(|r| r.sequence).filter(|&n| n < bound(state.tail.next_sequence)).collect();
         let existing = find_all(&mut tx, stream.as_str(), &known).await?;
-        let adoption = Adoption::of(segments, &existing)?;
-        let least_epoch = adoption.least_epoch(segments, state.tail.next_sequence, state.epoch);
+        let adoption = Adoption::of(segments, &state, &existing)?;
         for (start, sequence) in &adoption.replace {
             for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
                 let delete = sqlx::query(statement).bind(stream.as_str()).bind(start.0).bind(bound(*sequence));
@@ -350,7 +350,7 @@ impl PostgresIndex {
             state = state.with_extent(look_for_extent(&mut tx, stream.as_str(), bounds, false).await?);
         }
         write_stream(&mut tx, stream.as_str(), &state).await?;
-        let raise = sqlx::query(sql::RAISE_EPOCH).bind(stream.as_str()).bind(to_sql(least_epoch, "epoch")?);
+        let raise = sqlx::query(sql::RAISE_EPOCH).bind(stream.as_str()).bind(to_sql(highest_epoch, "epoch")?);
         raise.execute(&mut *tx).await.map_err(&failed)?;
         tx.commit().await.map_err(&failed)?;
         conn.finish();

@@ -28,6 +28,7 @@ impl Keeping for SqliteIndex {
     async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted> {
         let rows = adoptable(stream, segments)?;
         let inits = row::init_columns(inits)?;
+        let highest_epoch = segments.iter().map(|s| s.segment.id.epoch).max().unwrap_or(0);
         within(OPERATION_TIMEOUT, "adopting segments", async {
             let failed = during("adopting segments");
             let mut tx = self.write("adopting segments").await?;
@@ -39,8 +40,7 @@ impl Keeping for SqliteIndex {
                 let found = find.fetch_optional(&mut *tx).await.map_err(&failed)?.map(Existing::of).transpose()?;
                 existing.extend(found.map(|e| (row.sequence as u64, e)));
             }
-            let adoption = Adoption::of(segments, &existing)?;
-            let least_epoch = adoption.least_epoch(segments, state.tail.next_sequence, state.epoch);
+            let adoption = Adoption::of(segments, &state, &existing)?;
             for (start, sequence) in &adoption.replace {
                 for statement in [sql::DELETE_SEGMENT, sql::DELETE_TABLES] {
                     let delete = sqlx::query(statement).bind(stream.as_str()).bind(start.0).bind(bound(*sequence));
@@ -61,7 +61,7 @@ impl Keeping for SqliteIndex {
                 state = state.with_extent(look_for_extent(&mut tx, stream.as_str(), bounds, false).await?);
             }
             write_stream(&mut tx, stream.as_str(), &state).await?;
-            let raise = sqlx::query(sql::RAISE_EPOCH).bind(stream.as_str()).bind(to_sql(least_epoch, "epoch")?);
+            let raise = sqlx::query(sql::RAISE_EPOCH).bind(stream.as_str()).bind(to_sql(highest_epoch, "epoch")?);
             raise.execute(&mut *tx).await.map_err(&failed)?;
             tx.commit().await.map_err(&failed)?;
             Ok(adoption.adopted)

@@ -164,12 +164,16 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             let from = random.below(model.made.len() as u64) as usize;
             let some: Vec<_> = model.made[from..].iter().take(8).rev().cloned().collect();
             index.adopt(&model.stream, &some, &[]).await.unwrap();
+            // What another writer had, and the holder may give out yet, is left alone.
+            let own = some.iter().map(|s| &s.segment.id).filter(|id| id.epoch >= model.lease.epoch);
+            let next = own.map(|id| id.sequence + 1).max().unwrap_or(0).max(model.tail.next_sequence);
             for new in some.iter().rev() {
-                model.publish(new);
+                let id = &new.segment.id;
+                let known = model.rows.iter().any(|r| r.new.segment.id.sequence == id.sequence);
+                if known || id.epoch >= model.lease.epoch || id.sequence < next {
+                    model.publish(new);
+                }
             }
-            // A number that another writer had, taken behind the tail, has fenced the holder: it asks again.
-            let holder = model.lease.holder.clone();
-            model.lease = index.acquire(&model.stream, &holder, now, LONG_US).await.unwrap().unwrap();
         }
         13 if !model.rows.is_empty() => {
             let row = random.below(model.rows.len() as u64) as usize;

@@ -75,6 +75,12 @@ pub enum Operation {
     TwoJanitors {
         keep: u8,
     },
+    /// The holder dies between storing an object and committing it; the source goes on unseen for a while; the other
+    /// recorder takes the stream; perhaps somebody repairs before it has cut anything.
+    Replaced {
+        missed: u8,
+        repaired: bool,
+    },
     /// Part of what is recorded, in hundredths; for so many seconds, or for good.
     Lock {
         from: u8,
@@ -112,6 +118,17 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     ]
 }
 
+/// What goes wrong in a round of the janitor: it deletes objects in one call, and asks the index some ten times.
+fn janitors_trouble() -> impl Strategy<Value = Trouble> {
+    let call = || prop_oneof![2 => Just((true, 1)), 3 => (1u8..15).prop_map(|nth| (false, nth))];
+    prop_oneof![
+        2 => Just(Trouble::Nothing),
+        1 => call().prop_map(|(store, nth)| Trouble::Fails { store, nth }),
+        1 => call().prop_map(|(store, nth)| Trouble::AnswerLost { store, nth }),
+        3 => (call(), any::<bool>()).prop_map(|((store, nth), done)| Trouble::Killed { store, nth, done }),
+    ]
+}
+
 /// Killed or not, where failures would be waited for.
 fn killed() -> impl Strategy<Value = Trouble> {
     prop_oneof![
@@ -122,7 +139,7 @@ fn killed() -> impl Strategy<Value = Trouble> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        24 => (1u8..6, prop::bool::weighted(0.8), prop::bool::weighted(0.6), trouble()).prop_map(|(segments, a_has_it, b_has_it, trouble)| {
+        24 => (1u8..8, prop::bool::weighted(0.8), prop::bool::weighted(0.6), trouble()).prop_map(|(segments, a_has_it, b_has_it, trouble)| {
             Operation::Record { segments, a_has_it, b_has_it, trouble }
         }),
         8 => (who(), trouble()).prop_map(|(who, trouble)| Operation::Publish { who, trouble }),
@@ -131,11 +148,12 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => who().prop_map(|who| Operation::Restart { who }),
         8 => prop_oneof![3 => 1u32..60, 2 => 600u32..3000].prop_map(|seconds| Operation::Wait { seconds }),
         8 => (who(), trouble()).prop_map(|(who, trouble)| Operation::Fill { who, trouble }),
-        9 => (2u8..40, trouble()).prop_map(|(keep, trouble)| Operation::Janitor { keep, trouble }),
+        9 => (2u8..40, janitors_trouble()).prop_map(|(keep, trouble)| Operation::Janitor { keep, trouble }),
         2 => (2u8..40).prop_map(|keep| Operation::TwoJanitors { keep }),
         4 => (0u8..100, 1u8..40, prop::option::of(1u16..5000)).prop_map(|(from, length, lasts)| {
             Operation::Lock { from, length, lasts }
         }),
+        3 => (0u8..25, prop::bool::weighted(0.3)).prop_map(|(missed, repaired)| Operation::Replaced { missed, repaired }),
         2 => any::<u8>().prop_map(|nth| Operation::Unlock { nth }),
         2 => killed().prop_map(|trouble| Operation::Repair { trouble }),
         1 => killed().prop_map(|trouble| Operation::Reindex { trouble }),
@@ -143,6 +161,11 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
+/// One of the two has the stream at first.
 pub fn sequence(longest: usize) -> impl Strategy<Value = Vec<Operation>> {
-    prop::collection::vec(operation(), longest / 3..longest)
+    let first = who().prop_map(|who| Operation::Acquire { who, trouble: Trouble::Nothing });
+    (first, prop::collection::vec(operation(), longest / 3..longest)).prop_map(|(first, mut rest)| {
+        rest.insert(0, first);
+        rest
+    })
 }

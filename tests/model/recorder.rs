@@ -379,6 +379,25 @@ impl World {
         }
     }
 
+    /// The holder dies with an object stored and not committed, and the other recorder takes its stream.
+    pub async fn replaced(&mut self, missed: u8, repaired: bool) -> Result<(), String> {
+        let Some((holder, _, expires)) = self.lease else { return Ok(()) };
+        if self.recorder(holder).numbers.is_none() {
+            return Ok(());
+        }
+        let other = if holder == Who::A { Who::B } else { Who::A };
+        let has_it = [Who::A, Who::B].map(|who| who == holder);
+        // Its third object is that of the segment, behind two init segments.
+        self.record(1, has_it, Trouble::Killed { store: true, nth: 3, done: true }).await?;
+        self.source += i64::from(missed);
+        self.now = self.now.max(expires).plus_us(LEASE_US);
+        self.acquire(other, Trouble::Nothing).await?;
+        if repaired {
+            self.repair(Trouble::Nothing).await?;
+        }
+        self.record(1, [Who::A, Who::B].map(|who| who == other), Trouble::Nothing).await
+    }
+
     /// As `recorder/heal.rs`: pieces that the archive lacks go into the place of free numbers between their neighbours;
     /// what it has is let go.
     pub async fn fill(&mut self, who: Who, trouble: Trouble) -> Result<(), String> {

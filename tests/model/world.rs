@@ -156,6 +156,7 @@ impl World {
             Operation::Fill { who, trouble } => self.fill(who, trouble).await,
             Operation::Janitor { keep, trouble } => self.janitor(keep, trouble).await,
             Operation::TwoJanitors { keep } => self.two_janitors(keep).await,
+            Operation::Replaced { missed, repaired } => self.replaced(missed, repaired).await,
             Operation::Lock { from, length, lasts } => self.lock(from, length, lasts).await,
             Operation::Unlock { nth } => self.unlock(nth).await,
             Operation::Repair { trouble } => self.repair(trouble).await,
