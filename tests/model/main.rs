@@ -88,7 +88,7 @@ fn is_worth_something(tally: &Tally) {
 #[test]
 fn on_sqlite() {
     let (tally, began) = (Tally::default(), Instant::now());
-    cases(Database::Sqlite, seed_or(20_261_129), 60, 60, &tally);
+    cases(Database::Sqlite, seed_or(20_261_129), 30, 60, &tally);
     print("model on SQLite", &tally, began.elapsed());
     is_worth_something(&tally);
 }

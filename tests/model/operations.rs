@@ -153,9 +153,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => (0u8..100, 1u8..40, prop::option::of(1u16..5000)).prop_map(|(from, length, lasts)| {
             Operation::Lock { from, length, lasts }
         }),
-        3 => (0u8..25, prop::bool::weighted(0.3)).prop_map(|(missed, repaired)| Operation::Replaced { missed, repaired }),
+        3 => (0u8..25, prop::bool::weighted(0.2)).prop_map(|(missed, repaired)| Operation::Replaced { missed, repaired }),
         2 => any::<u8>().prop_map(|nth| Operation::Unlock { nth }),
-        2 => killed().prop_map(|trouble| Operation::Repair { trouble }),
+        1 => killed().prop_map(|trouble| Operation::Repair { trouble }),
         1 => killed().prop_map(|trouble| Operation::Reindex { trouble }),
         2 => (0u8..100, 1u8..60).prop_map(|(from, length)| Operation::Playlists { from, length }),
     ]
