@@ -5,7 +5,7 @@
 //! `make test` runs a few seconds of it, with fixed seeds; `make soak` as many minutes as `EVERTAPE_SOAK_MINUTES` says.
 //! `EVERTAPE_MODEL_SEED` repeats one run.
 //!
-//! Breakages of the product that were put in to see whether it fails; with the seed of `make test` it caught each of them:
+//! Breakages of the product that were put in to see whether it fails; it caught each of these within one run:
 //! the janitor deletes rows before their objects; it takes the grace for over at once; marking does not ask for locks; a
 //! publish is not held against the lease's epoch; a segment of a lower epoch replaces one of a higher; a number that the
 //! holder of the lease may give out yet is adopted. It does not notice when `Index::fill` replaces what is there: its
