@@ -7,8 +7,8 @@
 //! A segment's `sequence` is its media sequence number. Where rows are missing between two listed ones:
 //! - a playlist that grows or slides lists a placeholder (EXT-X-GAP) for each missing number, up to
 //!   [`MAX_LOST`] in a row, so that no later number shifts, whether the missing ones come late or never;
-//! - over a wider hole, a sliding playlist begins after it; a growing one, whose beginning is fixed, shows a
-//!   discontinuity and numbers on;
+//! - over a wider hole, or where a run ends and no discontinuity was counted, a sliding playlist begins after it; a
+//!   growing one, whose beginning is fixed, shows a discontinuity and numbers on;
 //! - a playlist that ended long ago is not reloaded: any hole is a discontinuity, and what is missing is left out.
 //!
 //! All this depends on rows alone, not on tracks, so that the playlists of all tracks have the same
@@ -64,8 +64,14 @@ pub(super) fn link(before: &Segment, after: &Segment, closed: bool) -> Link {
         Some(n) => n,
         None => return Link::Wide,
     };
+    // Numbers that two recorders left uncommitted, adopted later, may lie between those of another run and count no
+    // discontinuity of their own.
+    let is_seam = breaks == 0 && before.id.run != after.id.run;
     if closed {
-        return Link::Next(u32::from(missing > 0 || breaks > 0));
+        return Link::Next(u32::from(missing > 0 || breaks > 0 || is_seam));
+    }
+    if is_seam {
+        return Link::Wide;
     }
     match u32::try_from(breaks) {
         Ok(tags) if breaks <= MAX_LOST && missing == 0 => Link::Next(tags),

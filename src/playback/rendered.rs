@@ -125,6 +125,7 @@ impl Rendered {
 fn follows(before: &Segment, after: &Segment, listing: &Listing<'_>, links: &Links<'_>) -> bool {
     after.id.sequence == before.id.sequence.wrapping_add(1)
         && after.discontinuity == before.discontinuity
+        && after.id.run == before.id.run
         && listing.map(before, links) == listing.map(after, links)
 }
 

@@ -466,6 +466,24 @@ fn a_hole_too_wide_to_fill() {
     assert!(!text.contains("GAP"), "{text}");
 }
 
+/// What two recorders left uncommitted and was adopted later: a run ends, and no discontinuity was counted.
+#[test]
+fn a_run_that_ends_uncounted_is_told() {
+    let mut timeline = Timeline::new(&av());
+    timeline.segments(8);
+    (timeline.run, timeline.media) = (timeline.run + 1, Ticks(0));
+    timeline.segments(4);
+    let edge = timeline.at;
+    for form in [format!("archive-{T0}-72"), format!("index-{T0}-now")] {
+        for now in [edge, at(2000)] {
+            let text = answer(&timeline, &format!("tracks-v1/{form}.fmp4.m3u8"), now, None).unwrap();
+            assert_eq!(text.matches("#EXT-X-DISCONTINUITY\n").count(), 1, "{form}: {text}");
+        }
+    }
+    let text = answer(&timeline, "tracks-v1/index.fmp4.m3u8", edge, None).unwrap();
+    assert!(text.contains("#EXT-X-MEDIA-SEQUENCE:108\n") && !text.contains("#EXT-X-DISCONTINUITY\n"), "{text}");
+}
+
 #[test]
 fn the_target_duration_holds_for_long_segments() {
     let mut timeline = Timeline::new(&av());

@@ -12,7 +12,7 @@ use evertape::store::ObjectStore;
 use evertape::store::faults::Operation as StoreCall;
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -281,12 +281,15 @@ impl World {
     pub async fn playlists(&mut self, from: u8, length: u8) -> Result<(), String> {
         let from = i64::from(from) * self.source / 100;
         let window = UtcRange::new(slot_start(from), slot_start(from + i64::from(length)));
-        let listed: BTreeSet<u64> = self
-            .rows
-            .values()
-            .filter(|r| r.marked.is_none() && UtcRange::new(r.id.start, r.id.end()).overlaps(window))
-            .map(|r| r.id.sequence)
-            .collect();
+        let in_window = |r: &&Known| r.marked.is_none() && UtcRange::new(r.id.start, r.id.end()).overlaps(window);
+        let listed: Vec<Known> = self.rows.values().filter(in_window).cloned().collect();
+        let breaks = listed.windows(2).filter(|pair| {
+            let [before, after] = pair else { return false };
+            after.id.sequence > before.id.sequence + 1
+                || after.discontinuity != before.discontinuity
+                || after.id.run != before.id.run
+        });
+        let breaks = breaks.count();
         let path = format!(
             "x/tracks-v1/archive-{}-{}.fmp4.m3u8",
             window.start.seconds(),
@@ -313,6 +316,10 @@ impl World {
         let (entries, gaps) = (one.1.matches("#EXTINF").count(), one.1.matches("#EXT-X-GAP").count());
         if one.0 == 200 && entries - gaps != listed.len() {
             return Err(format!("{path} lists {entries} less {gaps}, not {}:\n{}", listed.len(), one.1));
+        }
+        let told = one.1.lines().filter(|l| *l == "#EXT-X-DISCONTINUITY").count();
+        if one.0 == 200 && told != breaks {
+            return Err(format!("{path} tells of {told} discontinuities, not {breaks}:\n{}", one.1));
         }
         if one.0 != 200 && !listed.is_empty() {
             return Err(format!("{path} is answered with {one:?}, although {} are listed", listed.len()));

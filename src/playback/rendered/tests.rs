@@ -19,6 +19,8 @@ enum Event {
     Nothing,
     /// A new run after a pause, in seconds; less than 0: the clock was set back.
     Run(i64),
+    /// A new run that counted no discontinuity.
+    Seam,
     /// So many rows are missing.
     Lost(u64),
     /// Another init segment of the picture.
@@ -49,6 +51,7 @@ fn recording(events: &[Event]) -> Vec<Segment> {
                 start = start.plus_us(count as i64 * 6_000_000);
                 media = media + Ticks(count as i64 * 540_000);
             }
+            Event::Seam => (run, media) = (run + 1, Ticks(0)),
             Event::Init => init += 1,
             _ => {}
         }
@@ -96,6 +99,7 @@ fn event() -> impl Strategy<Value = Event> {
         60 => Just(Event::Nothing),
         2 => (0i64..4000).prop_map(Event::Run),
         1 => (-600i64..0).prop_map(Event::Run),
+        1 => Just(Event::Seam),
         2 => (1u64..20).prop_map(Event::Lost),
         1 => Just(Event::Init),
         1 => Just(Event::Silent),
