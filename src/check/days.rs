@@ -17,6 +17,7 @@ use super::{CheckError, Progress, Run, YOUNG_US, patiently};
 use crate::index::{IndexErrorKind, Row};
 use crate::media::segment::SegmentId;
 use crate::media::{ObjectKey, StreamName, UtcRange, UtcUs};
+use crate::playback::plan::MAX_LOST;
 use crate::store::{ObjectInfo, StoreErrorKind};
 use futures::StreamExt;
 use std::collections::BTreeMap;
@@ -273,10 +274,27 @@ async fn orphan(run: &Run, id: SegmentId, info: ObjectInfo) -> Result<Option<(Se
     }
 }
 
+/// Whether an object was stored under a number that its recorder did not have any more: the number before it, with room
+/// left between the two at most, is of a recorder that took the stream over. It would lie out of order.
+async fn is_void(run: &Run, id: &SegmentId) -> Result<bool, CheckError> {
+    for number in (id.sequence.saturating_sub(MAX_LOST + 1)..id.sequence).rev() {
+        let row = patiently(async || run.index.row(&id.stream, number).await).await?;
+        // What was filled in has no epoch.
+        if let Some(row) = row.filter(|row| row.segment.id.epoch > 0) {
+            return Ok(row.segment.id.epoch > id.epoch);
+        }
+    }
+    Ok(false)
+}
+
 /// Adopts orphans.
 async fn repair(run: &Run, orphans: Vec<(SegmentId, ObjectInfo)>, known: &KnownInits) -> Result<(), CheckError> {
     let mut by_stream: BTreeMap<StreamName, Vec<ObjectInfo>> = BTreeMap::new();
-    orphans.into_iter().for_each(|(id, info)| by_stream.entry(id.stream).or_default().push(info));
+    for (id, info) in orphans {
+        if !is_void(run, &id).await? {
+            by_stream.entry(id.stream).or_default().push(info);
+        }
+    }
     for (stream, objects) in by_stream {
         let batch = adopting::adopt(run, &stream, &objects, known).await?;
         run.report.repaired(Kind::ObjectWithoutRow, batch.adopted.written + batch.adopted.kept);

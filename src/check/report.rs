@@ -73,8 +73,8 @@ impl Kind {
                 "players get 404 for them. Is [store] the right bucket? If they are lost, --repair unlists them"
             }
             Self::ObjectWithoutRow => {
-                "recordings that nobody can see: --repair adopts them, but for those whose number the recorder that has the \
-                 stream may give out yet"
+                "recordings that nobody can see: --repair adopts them, but for those whose number another recorder had \
+                 already, or may give out yet"
             }
             Self::SizeDiffers | Self::DamagedObject => {
                 "bring the objects back from a backup of the bucket; else delete them and run --repair"
