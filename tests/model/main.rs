@@ -91,7 +91,7 @@ fn is_worth_something(tally: &Tally) {
 #[test]
 fn on_sqlite() {
     let (tally, began) = (Tally::default(), Instant::now());
-    cases(Database::Sqlite, seed_or(20_261_129), 30, 60, &tally);
+    cases(Database::Sqlite, seed_or(20_261_129), 20, 60, &tally);
     print("model on SQLite", &tally, began.elapsed());
     is_worth_something(&tally);
 }
@@ -99,7 +99,7 @@ fn on_sqlite() {
 #[test]
 fn on_postgres() {
     let (tally, began) = (Tally::default(), Instant::now());
-    cases(Database::Postgres, seed_or(42), 12, 60, &tally);
+    cases(Database::Postgres, seed_or(42), 6, 60, &tally);
     print("model on PostgreSQL", &tally, began.elapsed());
     is_worth_something(&tally);
 }
