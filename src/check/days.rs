@@ -274,14 +274,24 @@ async fn orphan(run: &Run, id: SegmentId, info: ObjectInfo) -> Result<Option<(Se
     }
 }
 
-/// Whether an object was stored under a number that its recorder did not have any more: the number before it, with room
-/// left between the two at most, is of a recorder that took the stream over. It would lie out of order.
-async fn is_void(run: &Run, id: &SegmentId) -> Result<bool, CheckError> {
+/// Whether an object has no place among the rows: the one before it, with room left between the two at most, is of a
+/// recorder that took the stream over, so that its number was void; or it does not lie between its neighbours in time.
+async fn has_no_place(run: &Run, id: &SegmentId) -> Result<bool, CheckError> {
+    let row = async |number| patiently(async || run.index.row(&id.stream, number).await).await;
     for number in (id.sequence.saturating_sub(MAX_LOST + 1)..id.sequence).rev() {
-        let row = patiently(async || run.index.row(&id.stream, number).await).await?;
-        // What was filled in has no epoch.
-        if let Some(row) = row.filter(|row| row.segment.id.epoch > 0) {
-            return Ok(row.segment.id.epoch > id.epoch);
+        if let Some(before) = row(number).await?.map(|row| row.segment.id) {
+            if before.epoch > id.epoch || before.end() > id.start {
+                return Ok(true);
+            }
+            // What was filled in has no epoch.
+            if before.epoch > 0 {
+                break;
+            }
+        }
+    }
+    for number in id.sequence + 1..=id.sequence.saturating_add(MAX_LOST + 1) {
+        if let Some(after) = row(number).await? {
+            return Ok(after.segment.id.start < id.end());
         }
     }
     Ok(false)
@@ -291,7 +301,7 @@ async fn is_void(run: &Run, id: &SegmentId) -> Result<bool, CheckError> {
 async fn repair(run: &Run, orphans: Vec<(SegmentId, ObjectInfo)>, known: &KnownInits) -> Result<(), CheckError> {
     let mut by_stream: BTreeMap<StreamName, Vec<ObjectInfo>> = BTreeMap::new();
     for (id, info) in orphans {
-        if !is_void(run, &id).await? {
+        if !has_no_place(run, &id).await? {
             by_stream.entry(id.stream).or_default().push(info);
         }
     }

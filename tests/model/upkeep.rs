@@ -235,13 +235,18 @@ impl World {
         Ok(())
     }
 
-    /// Objects that no row names, under a number behind one that a recorder of a higher epoch gave out.
+    /// Objects that no row names, and that have no place among the rows: their number was void when they were stored, or
+    /// what took it has gone since.
     async fn void_objects(&self) -> Vec<ObjectKey> {
         let named = |key: &String| self.rows.values().any(|r| r.object.as_str() == key);
         let keys = self.objects().await.into_keys().filter(|key| !named(key));
         let void = keys.filter_map(|key| ObjectKey::parse(&key)).filter(|key| {
             let Some(id) = SegmentId::parse_object_key(key) else { return false };
-            id.epoch > 0 && self.rows.values().any(|r| r.id.sequence < id.sequence && r.id.epoch > id.epoch)
+            self.rows.values().any(|r| match r.id.sequence.cmp(&id.sequence) {
+                std::cmp::Ordering::Less => (id.epoch > 0 && r.id.epoch > id.epoch) || r.id.end() > id.start,
+                std::cmp::Ordering::Greater => r.id.start < id.end(),
+                std::cmp::Ordering::Equal => false,
+            })
         });
         void.collect()
     }
@@ -249,8 +254,7 @@ impl World {
     /// From an empty index; what was listed must be listed, as it was.
     pub async fn reindex(&mut self, trouble: Trouble) -> Result<(), String> {
         let before = self.actual_rows().await?;
-        // The bucket alone cannot tell that such a number was void. It is for one segment at most: the recorder that took
-        // over gives the number out with its next.
+        // The bucket alone cannot tell that such a number was void.
         let void = self.void_objects().await;
         self.store.delete(&void).await.map_err(|e| e.to_string())?;
         self.count("void objects removed before reindexing", void.len() as u64);
