@@ -19,7 +19,7 @@ async fn disordered(on: On) -> Bed {
         bed.store.delete(&[ObjectKey::init(&stream, inits()[0].0.hash)]).await.unwrap();
         // In a day that has rows, in one that has none; one that holds over a row.
         let orphans = [
-            Plan::new(&stream, 24, 86_000),
+            Plan::new(&stream, 24, 170_000),
             Plan::new(&stream, 25, 864_000),
             Plan { epoch: 5, run: 6, ..plans[9].clone() },
         ];
