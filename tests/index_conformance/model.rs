@@ -150,7 +150,7 @@ async fn operate(bed: &Bed, model: &mut Model, random: &mut Random, step: u64) {
             let range = UtcRange::new(at(from), at(from + 1 + random.below(50_000) as i64));
             let (id, stream) = (LockId(step.into()), model.stream.clone());
             // Every third one ends by itself, some steps from now.
-            let expires = (step % 3 == 0).then(|| now.plus_us((step % 300) as i64 * 1_000_000));
+            let expires = step.is_multiple_of(3).then(|| now.plus_us((step % 300) as i64 * 1_000_000));
             let lock = Lock { id, stream, range, title: String::new(), created: now, expires };
             index.add_lock(&lock).await.unwrap();
             model.locks.push(lock);

@@ -55,7 +55,8 @@ impl World {
         let (mut marked, mut deleted, mut adopted) = (0, 0, 0);
         for (number, known) in self.rows.clone() {
             let Some(row) = actual.get(&number) else {
-                if !permitted.delete.is_some_and(|before| known.marked.is_some_and(|m| m < before)) {
+                let over = known.marked.zip(permitted.delete).is_some_and(|(marked, before)| marked < before);
+                if !over {
                     return Err(format!("the row of {} is gone; marked {:?}", known.object, known.marked));
                 }
                 if objects.contains_key(known.object.as_str()) {
