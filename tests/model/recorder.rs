@@ -263,7 +263,8 @@ impl World {
             numbers.next = numbers.next.max(last.sequence + 1);
             numbers.slot = numbers.slot.max(slot_of(last) + 1);
             numbers.discontinuity = numbers.discontinuity.max(read.segment.discontinuity);
-            (numbers.run, numbers.begins_run) = (last.run.0, false);
+            // What was committed behind it may be gone already: then it does not end there.
+            (numbers.run, numbers.begins_run) = (last.run.0, slot_of(last) + 1 < numbers.slot);
         }
         recorder.numbers = Some(numbers);
         Ok(())
