@@ -31,6 +31,8 @@ export type Kind = "video" | "audio";
 export interface Lock {
   /** When it was made. */
   created_ms: number;
+  /** From when on it keeps nothing; left out for never. */
+  expires_ms?: number | null;
   /** First moment that is kept. */
   from_ms: number;
   /** 32 hex digits. */
@@ -43,6 +45,8 @@ export interface Lock {
 
 /** A lock to be made. */
 export interface LockInput {
+  /** From when on it keeps nothing, in the future; left out for never. */
+  expires_ms?: number | null;
   /** First moment that is kept. */
   from_ms: number;
   /** For people; at most 500 bytes. */
