@@ -6,6 +6,7 @@ mod bed;
 mod crash;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod source;
 mod standby;
