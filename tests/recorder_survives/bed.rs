@@ -118,6 +118,8 @@ pub struct Ledger {
     pub unstated: usize,
     /// Most by which a gap in the pictures and the gap in wall time differ.
     pub gap_error_us: i64,
+    /// By how much wall time and the number of the picture drift apart, from segment to segment.
+    pub wall_spread_us: i64,
     /// Pictures and sounds that are there twice, or out of order.
     pub twice: usize,
     /// Runs.
@@ -335,16 +337,49 @@ impl Bed {
                 }
             }
         }
+        let firsts = seen[0].chunk_by(|a, b| a.1 == b.1).filter_map(|samples| samples.first());
+        let off_us =
+            |(number, n): &(usize, usize)| segments[*n].id.start.0 - *number as i64 * 1_000_000 / PICTURES_PER_SECOND;
+        let offs_us: Vec<i64> = firsts.map(off_us).collect();
+        let wall_spread_us = offs_us.iter().max().zip(offs_us.iter().min()).map_or(0, |(most, least)| most - least);
         let picture = |seen: Option<&(usize, usize)>| seen.map_or(0, |s| s.0);
         let pictures = (picture(seen[0].first()), picture(seen[0].last()));
         let discontinuities = segments.last().map_or(0, |s| s.discontinuity);
-        Ledger { pictures, gaps, unstated, gap_error_us, twice, runs: runs.len(), discontinuities, free_numbers: free }
+        Ledger {
+            pictures,
+            gaps,
+            unstated,
+            gap_error_us,
+            wall_spread_us,
+            twice,
+            runs: runs.len(),
+            discontinuities,
+            free_numbers: free,
+        }
     }
 }
 
 /// The stream of all scenarios.
 pub fn stream() -> StreamName {
     StreamName::parse("x").expect("a name")
+}
+
+/// Where a PostgreSQL listens (`host:port`, or its socket), and its address as seen through a port of this machine.
+pub fn behind(index_url: &str) -> (String, impl Fn(u16) -> String) {
+    let url = url::Url::parse(index_url).expect("an address");
+    let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
+    let target = match socket {
+        Some(socket) => socket,
+        None => format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432)),
+    };
+    let at = move |port| {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_host(Some("127.0.0.1")).expect("an address");
+        url.set_port(Some(port)).expect("an address");
+        url.into()
+    };
+    (target, at)
 }
 
 /// Waits until a condition holds.

@@ -1,6 +1,6 @@
 //! Two real recorders of one stream on PostgreSQL: one publishes, the other keeps its last minutes.
 
-use crate::bed::{Bed, Ledger, Process, With, stream, until};
+use crate::bed::{Bed, Ledger, Process, With, behind, stream, until};
 use crate::proxy::Proxy;
 use crate::source::{Clip, Live};
 use std::time::Duration;
@@ -65,17 +65,9 @@ async fn stopped_in_order_the_other_goes_on_without_a_gap() {
 
 /// The index as seen through a proxy that can be cut.
 async fn proxied(bed: &Bed) -> (Proxy, With) {
-    let mut url = url::Url::parse(&bed.index_url).expect("an address");
-    let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
-    let target = match socket {
-        Some(socket) => socket,
-        None => format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432)),
-    };
+    let (target, url_at) = behind(&bed.index_url);
     let proxy = Proxy::to(target).await;
-    url.set_query(None);
-    url.set_host(Some("127.0.0.1")).expect("an address");
-    url.set_port(Some(proxy.port)).expect("an address");
-    let with = With { index: Some(url.into()), ..With::default() };
+    let with = With { index: Some(url_at(proxy.port)), ..With::default() };
     (proxy, with)
 }
 
