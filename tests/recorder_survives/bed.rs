@@ -54,6 +54,7 @@ pub struct Bed {
     pub index_url: String,
     pub standby: bool,
     pub segment_seconds: u32,
+    pub lease_s: u32,
     /// How much a standby keeps, in seconds of media.
     pub standby_keep_s: u32,
     pub pace: Pace,
@@ -206,6 +207,7 @@ impl Bed {
             index_url,
             standby: false,
             segment_seconds: 1,
+            lease_s: 2,
             standby_keep_s: 60,
             pace,
             store_settings,
@@ -218,11 +220,12 @@ impl Bed {
         let dir = self.dir.path();
         let config = dir.join(format!("{name}.toml"));
         let text = format!(
-            "[index]\nurl = \"{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = {}\nlease = \"2s\"\n\
+            "[index]\nurl = \"{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = {}\nlease = \"{}s\"\n\
              standby_keep = \"{}s\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n[store]\n{}\n",
             with.index.as_ref().unwrap_or(&self.index_url),
             dir.join(name).display(),
             self.segment_seconds,
+            self.lease_s,
             self.standby_keep_s,
             with.settings,
             with.source.as_ref().unwrap_or(&self.live.url),

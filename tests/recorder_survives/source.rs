@@ -25,6 +25,9 @@ const TICKS: i64 = 90_000;
 const PACKET: usize = 188;
 const WRAP: i64 = 1 << 33;
 const TDT_PID: u16 = 0x14;
+/// A TDT comes behind so many PCRs of its second: whoever has just connected knows the program and its clock by then, and
+/// has not seen a sync sample.
+const TDT_BEHIND: usize = 4;
 
 /// What is sent, and where each sample is in it.
 pub struct Clip {
@@ -38,19 +41,16 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Pictures and noise that never repeat, a sync sample each half second.
+    /// Pictures and noise that never repeat, a sync sample each half second, none of them where a second begins.
     pub async fn make(dir: &Path) -> Arc<Self> {
         let path = dir.join("live.ts");
-        let arguments = format!(
-            "-y -v error -f lavfi -i testsrc2=s=160x96:r=25:d=99 -f lavfi -i anoisesrc=r=48000:d=99:seed=7:a=0.3 \
-             -c:v libx264 -preset ultrafast -bf 2 -g 12 -sc_threshold 0 -pix_fmt yuv420p -c:a aac -b:a 64k \
-             -frames:v {} -frames:a {}",
-            COUNTS[0], COUNTS[1]
-        );
+        let arguments = "-y -v error -f lavfi -i testsrc2=s=160x96:r=25:d=99 \
+             -f lavfi -i anoisesrc=r=48000:d=99:seed=7:a=0.3 -c:v libx264 -preset ultrafast -bf 2 -g 250 \
+             -force_key_frames expr:gte(t,n_forced*0.5-0.2) -sc_threshold 0 -pix_fmt yuv420p -c:a aac -b:a 64k -pes_payload_size 0";
         let arguments: Vec<&str> = arguments.split(' ').filter(|a| !a.is_empty()).collect();
         let status = tokio::process::Command::new("ffmpeg").args(&arguments).arg(&path).status().await;
         assert!(status.expect("ffmpeg starts; run `scripts/install-deps test`").success(), "ffmpeg {arguments:?}");
-        let packets = std::fs::read(&path).expect("a clip");
+        let packets = first_of_each(&std::fs::read(&path).expect("a clip"));
         let mut events = Vec::new();
         let mut demuxer = TsDemuxer::new();
         demuxer.push(&packets, &mut events);
@@ -101,22 +101,48 @@ impl Clip {
         let (round, n) = (second / SECONDS, (second % SECONDS) as usize);
         let range = self.seconds[n]..self.seconds.get(n + 1).copied().unwrap_or(self.packets.len());
         let mut out = Vec::with_capacity(range.len() + PACKET);
-        let mut says_time = stated.map(|utc| tdt(utc, second));
+        let mut pcrs = 0;
         for packet in self.packets[range].chunks_exact(PACKET) {
             let mut packet = packet.to_vec();
             let steps = self.counters.get(&pid(&packet)).copied().unwrap_or(0);
-            packet[3] = packet[3] & 0xf0 | ((packet[3] & 0x0f) + (round as u8).wrapping_mul(steps)) & 0x0f;
+            packet[3] = packet[3] & 0xf0 | (packet[3] & 0x0f).wrapping_add((round as u8).wrapping_mul(steps)) & 0x0f;
             shift_times(&mut packet, round * SECONDS * TICKS);
             out.extend_from_slice(&packet);
-            // Behind the first PCR, as the time that belongs to it.
-            if pcr(&packet).is_some()
-                && let Some(tdt) = says_time.take()
-            {
-                out.extend_from_slice(&tdt);
+            if pcr(&packet).is_some() {
+                pcrs += 1;
+                if let (TDT_BEHIND, Some(utc)) = (pcrs, stated) {
+                    out.extend_from_slice(&tdt(utc, second));
+                }
             }
         }
         out
     }
+}
+
+/// The packets of as many pictures and sounds as the clip has; each is a PES packet of its own.
+fn first_of_each(packets: &[u8]) -> Vec<u8> {
+    let mut seen: HashMap<u16, (usize, usize)> = HashMap::new();
+    let mut out = Vec::with_capacity(packets.len());
+    for packet in packets.chunks_exact(PACKET) {
+        let most = pes_at(packet).map(|at| COUNTS[usize::from(packet[at + 3] & 0xf0 != 0xe0)]);
+        if let Some(most) = most {
+            seen.entry(pid(packet)).or_insert((0, most)).0 += 1;
+        }
+        if seen.get(&pid(packet)).is_none_or(|(count, most)| count <= most) {
+            out.extend_from_slice(packet);
+        }
+        if seen.len() == 2 && seen.values().all(|(count, most)| count > most) {
+            break;
+        }
+    }
+    out
+}
+
+/// Where a PES packet begins.
+fn pes_at(packet: &[u8]) -> Option<usize> {
+    let start = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
+    let has_payload = packet[3] & 0x10 != 0;
+    (packet[1] & 0x40 != 0 && has_payload && packet.get(start..start + 3) == Some(&[0, 0, 1])).then_some(start)
 }
 
 fn pid(packet: &[u8]) -> u16 {
@@ -138,12 +164,7 @@ fn shift_times(packet: &mut [u8], by: i64) {
         packet[6..10].copy_from_slice(&((base >> 1) as u32).to_be_bytes());
         packet[10] = packet[10] & 0x7f | ((base & 1) as u8) << 7;
     }
-    let has_payload = packet[3] & 0x10 != 0;
-    let start = if packet[3] & 0x20 != 0 { 5 + usize::from(packet[4]) } else { 4 };
-    let begins_pes = packet[1] & 0x40 != 0 && has_payload && packet.get(start..start + 3) == Some(&[0, 0, 1]);
-    if !begins_pes {
-        return;
-    }
+    let Some(start) = pes_at(packet) else { return };
     let fields = match packet[start + 7] >> 6 {
         3 => 2,
         2 => 1,
@@ -251,6 +272,10 @@ async fn serve(mut client: TcpStream, clip: Arc<Clip>, began: Instant, pace: Pac
     }
     client.write_all(HEAD).await.ok()?;
     let mut second = pace.media_us(began.elapsed()) / 1_000_000;
+    if pace.stated.is_some() && second % SECONDS == 0 {
+        // The clip itself begins with a sync sample.
+        second += 1;
+    }
     let due = |second: i64, packets: &[u8]| {
         let into_us = (pace.media_us(began.elapsed()) - second * 1_000_000).clamp(0, 1_000_000);
         (packets.len() as i64 / PACKET as i64 * into_us / 1_000_000) as usize * PACKET

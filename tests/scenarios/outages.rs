@@ -39,8 +39,8 @@ pub async fn store_down_ten_minutes(common: Arc<Common>) -> Row {
 }
 
 pub async fn store_answers_503_to_a_third(common: Arc<Common>) -> Row {
-    let mut stage = Stage::fast(&common, SPEED).await;
-    stage.bed.segment_seconds = 2;
+    let mut stage = Stage::fast(&common, 10).await;
+    stage.bed.segment_seconds = 6;
     let link = stage.seeded_link(503).await;
     link.s3.set(Mode::Unavailable(30));
     let recorder = stage.bed.start("a", &link.with());
@@ -58,8 +58,8 @@ pub async fn store_answers_503_to_a_third(common: Arc<Common>) -> Row {
 
 /// The store has the object, and the recorder does not hear of it.
 pub async fn put_done_but_its_answer_lost(common: Arc<Common>) -> Row {
-    let mut stage = Stage::fast(&common, SPEED).await;
-    stage.bed.segment_seconds = 2;
+    let mut stage = Stage::fast(&common, 10).await;
+    stage.bed.segment_seconds = 4;
     let link = stage.seeded_link(200).await;
     link.s3.set(Mode::LostPuts(30));
     let recorder = stage.bed.start("a", &link.with());

@@ -15,6 +15,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 const BROKEN_FOR: Duration = Duration::from_millis(3500);
 const MENDED_FOR: Duration = Duration::from_millis(1500);
+const VIEWERS: u64 = 4;
 /// A viewer waits no longer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Seconds of media that a lock keeps, and that are played.
@@ -60,8 +61,10 @@ pub async fn every_link_in_every_mode(common: Arc<Common>) -> Row {
     // One that nobody disturbs says what is right.
     let undisturbed = stage.play("undisturbed", &links[4]).await;
     let seen = Arc::new(Mutex::new(Seen::default()));
-    let viewing = view([node.address, undisturbed.address], range, seen.clone());
-    let viewing = AbortOnDropHandle::new(tokio::spawn(viewing));
+    let viewing: Vec<_> = (1..=VIEWERS)
+        .map(|seed| view([node.address, undisturbed.address], range, Dice(seed), seen.clone()))
+        .map(|viewer| AbortOnDropHandle::new(tokio::spawn(viewer)))
+        .collect();
     let ways: Vec<(&Proxy, bool)> = links[..4].iter().flat_map(|l| [(&l.sql, true), (&l.s3, false)]).collect();
     for step in 0..MODES.len() {
         for (n, (proxy, is_sql)) in ways.iter().enumerate() {
@@ -127,8 +130,7 @@ impl Seen {
 }
 
 /// Downloads parts of `range`, one after the other.
-async fn view([node, undisturbed]: [SocketAddr; 2], range: UtcRange, seen: Arc<Mutex<Seen>>) {
-    let mut dice = Dice(4);
+async fn view([node, undisturbed]: [SocketAddr; 2], range: UtcRange, mut dice: Dice, seen: Arc<Mutex<Seen>>) {
     let mut right: HashMap<String, String> = HashMap::new();
     loop {
         let from = range.start.0 / 1_000_000 + 2 + dice.below(LOCKED_S as u64 - 25) as i64;
