@@ -25,6 +25,8 @@ pub struct With {
     pub source: Option<String>,
     /// What stands under `[store]`, where it is not the bed's own.
     pub store: Option<String>,
+    /// `standby_keep`, where it is not the bed's own.
+    pub standby_keep: Option<String>,
     /// More configuration, of `[recorder]`.
     pub settings: String,
     /// `EVERTAPE_CLOCK_OFFSET`
@@ -221,12 +223,12 @@ impl Bed {
         let config = dir.join(format!("{name}.toml"));
         let text = format!(
             "[index]\nurl = \"{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = {}\nlease = \"{}s\"\n\
-             standby_keep = \"{}s\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n[store]\n{}\n",
+             standby_keep = \"{}\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n[store]\n{}\n",
             with.index.as_ref().unwrap_or(&self.index_url),
             dir.join(name).display(),
             self.segment_seconds,
             self.lease_s,
-            self.standby_keep_s,
+            with.standby_keep.clone().unwrap_or_else(|| format!("{}s", self.standby_keep_s)),
             with.settings,
             with.source.as_ref().unwrap_or(&self.live.url),
             self.standby,

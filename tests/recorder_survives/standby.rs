@@ -64,7 +64,7 @@ async fn stopped_in_order_the_other_goes_on_without_a_gap() {
 }
 
 /// The index as seen through a proxy that can be cut.
-async fn proxied(bed: &Bed) -> (Proxy, With) {
+pub async fn proxied(bed: &Bed) -> (Proxy, With) {
     let (target, url_at) = behind(&bed.index_url);
     let proxy = Proxy::to(target).await;
     let with = With { index: Some(url_at(proxy.port)), ..With::default() };
@@ -144,6 +144,34 @@ async fn what_the_other_has_is_filled_in() {
     bed.grows_by(3).await;
     standby.stop().await;
     active.stop().await;
+    let ledger = bed.ledger().await;
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
+}
+
+/// Killed with segments in its spool that nobody else has, while another takes over: when it is back it stands by, and
+/// fills in what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_one_had_in_its_spool_is_filled_in() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_a, with_a) = proxied(&bed).await;
+    let first = bed.start("a", &with_a);
+    bed.grows_by(2).await;
+    to_a.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("a") >= 3).await;
+    // It begins where the first one's spool ends, about.
+    let second = bed.start("b", &With::default());
+    until("b publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    first.kill().await;
+    assert!(bed.spooled("a") > 0, "nothing was left in the spool");
+    assert!(!bed.ledger().await.is_whole(), "nothing is missing");
+    to_a.set_cut(false);
+    let again = bed.start("a", &with_a);
+    until("what is missing is filled in", async || bed.ledger().await.is_whole()).await;
+    until("nothing waits any more", async || bed.spooled("a") == 0).await;
+    second.stop().await;
+    again.stop().await;
     let ledger = bed.ledger().await;
     assert!(ledger.is_whole(), "{ledger:?}");
     assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");

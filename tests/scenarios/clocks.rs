@@ -51,3 +51,24 @@ pub async fn clock_was_wrong_and_is_put_right(common: Arc<Common>) -> Row {
     let more = format!("1 discontinuity of {:.1} s", ledger.wall_spread_us as f64 / 1e6);
     Row::of("clock 30 s behind at the start, put right by a step", &stage, &ledger).more(more)
 }
+
+/// It records with a clock ten minutes ahead, and is started again with a right one: it goes on at once, behind what it
+/// has recorded in the future.
+pub async fn clock_was_ahead_before_a_restart(common: Arc<Common>) -> Row {
+    let stage = Stage::real_time(&common).await;
+    let link = stage.link().await;
+    let clock = stage.bed.dir.path().join("clock");
+    std::fs::write(&clock, (600 * SECOND_US).to_string()).expect("a clock");
+    let wrong = stage.bed.start("a", &With { clock: Some(clock), ..link.with() });
+    stage.records_s(5).await;
+    stage.stop("a", wrong).await;
+    let right = stage.bed.start("a", &link.with());
+    stage.records_s(5).await;
+    stage.stop("a", right).await;
+    let ledger = stage.ledger().await;
+    assert_eq!((ledger.gaps[0].len(), ledger.runs, ledger.discontinuities), (1, 2, 1), "{ledger:?}");
+    // Not even a tenth of what the clock was ahead.
+    assert!(ledger.gaps[0][0] < 60 * 25, "{ledger:?}");
+    let more = "the gap is the restart, not the ten minutes";
+    Row::of("clock 10 min ahead, right after a restart", &stage, &ledger).more(more)
+}

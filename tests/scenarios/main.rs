@@ -56,6 +56,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     owners::two_believe_they_own_the_stream,
     clocks::clock_steps_and_steps_back,
     clocks::clock_was_wrong_and_is_put_right,
+    clocks::clock_was_ahead_before_a_restart,
     owners::standby_cut_off_from_the_index,
     storm::every_link_in_every_mode,
     keeping::retention_races_an_export,

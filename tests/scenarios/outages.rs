@@ -172,7 +172,8 @@ fn extremes(mut pictures: Vec<usize>) -> (usize, usize) {
 
 pub async fn spool_full_newest_go(common: Arc<Common>) -> Row {
     let (stage, ledger, up, counted) = spool_full(common, "drop-newest").await;
-    assert_eq!((ledger.gaps[0].len(), ledger.free_numbers), (1, 0), "{ledger:?}");
+    // More than one gap, where it is full again before it has been emptied.
+    assert!(!ledger.gaps[0].is_empty() && ledger.free_numbers == 0, "{ledger:?}");
     Row::of("spool full (1 MiB), the newest go", &stage, &ledger)
         .caught_up(up)
         .more(format!("{counted} segments counted, 1 alarm"))

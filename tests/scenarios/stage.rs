@@ -176,6 +176,11 @@ impl Stage {
         since.elapsed()
     }
 
+    /// Waits until what one recorder missed and another has is filled in.
+    pub async fn is_filled(&self) {
+        until("all gaps are filled in", async || self.bed.ledger().await.is_whole()).await;
+    }
+
     /// Waits until so much more media has been recorded.
     pub async fn records_s(&self, seconds: i64) {
         let from = self.edge().await.max(self.began_utc);
