@@ -129,7 +129,7 @@ pub async fn index_fails_over(common: Arc<Common>) -> Row {
 }
 
 /// With the store away until the spool is full, and longer.
-async fn spool_full(common: Arc<Common>, when_full: &str) -> (Stage, Ledger, Duration, f64) {
+async fn spool_full(common: Arc<Common>, when_full: &str) -> (Stage, Ledger, Duration, (f64, usize)) {
     let mut stage = Stage::fast(&common, SPEED).await;
     stage.bed.segment_seconds = 2;
     let link = stage.link().await;
@@ -150,18 +150,19 @@ async fn spool_full(common: Arc<Common>, when_full: &str) -> (Stage, Ledger, Dur
     let counted = lost().await;
     let said = recorder.said().matches("THE SPOOL IS FULL").count();
     stage.stop("a", recorder).await;
-    assert_eq!(said, 1, "the log says so once");
     // A segment may have been seen twice, while one went and another came.
     assert!(stage.peaks().spool_bytes < (1 << 20) + 200_000, "the spool has held {} bytes", stage.peaks().spool_bytes);
     let ledger = stage.ledger().await;
     assert_eq!(ledger.runs, 1, "{ledger:?}");
+    // Once each time that it has been full; it may be full again before it has been emptied.
+    assert!((1..=ledger.gaps[0].len()).contains(&said), "the log says so {said} times: {ledger:?}");
     // What is missing is what was counted: no segment has fewer or more pictures than these.
     let pictures = stage.bed.listed().await.iter().filter_map(|s| s.lead()).map(|p| p.sample_count as usize).collect();
     let missing: usize = ledger.gaps[0].iter().sum();
     let (least, most) = extremes(pictures);
     let lost = counted as usize;
     assert!((lost * least..=lost * most).contains(&missing), "{missing} pictures are missing, {lost} segments counted");
-    (stage, ledger, up, counted)
+    (stage, ledger, up, (counted, said))
 }
 
 /// Of all but the first and the last.
@@ -172,18 +173,18 @@ fn extremes(mut pictures: Vec<usize>) -> (usize, usize) {
 }
 
 pub async fn spool_full_newest_go(common: Arc<Common>) -> Row {
-    let (stage, ledger, up, counted) = spool_full(common, "drop-newest").await;
+    let (stage, ledger, up, (counted, said)) = spool_full(common, "drop-newest").await;
     // More than one gap, where it is full again before it has been emptied.
     assert!(!ledger.gaps[0].is_empty() && ledger.free_numbers == 0, "{ledger:?}");
     Row::of("spool full (1 MiB), the newest go", &stage, &ledger)
         .caught_up(up)
-        .more(format!("{counted} segments counted, 1 alarm"))
+        .more(format!("{counted} segments counted, {said} times alarmed"))
 }
 
 pub async fn spool_full_oldest_go(common: Arc<Common>) -> Row {
-    let (stage, ledger, up, counted) = spool_full(common, "drop-oldest").await;
+    let (stage, ledger, up, (counted, said)) = spool_full(common, "drop-oldest").await;
     assert_eq!(ledger.free_numbers as f64, counted, "{ledger:?}");
     Row::of("spool full (1 MiB), the oldest go", &stage, &ledger)
         .caught_up(up)
-        .more(format!("{counted} segments counted, 1 alarm"))
+        .more(format!("{counted} segments counted, {said} times alarmed"))
 }
