@@ -191,7 +191,7 @@ fn shift_times(packet: &mut [u8], by: i64) {
 fn tdt(utc: UtcUs, counter: i64) -> Vec<u8> {
     let seconds = utc.0 / 1_000_000;
     let day = u16::try_from(seconds / 86_400 + 40_587).expect("a day before 2038");
-    let bcd = |n: i64| ((n / 10) << 4 | n % 10) as u8;
+    let bcd = |n: i64| (((n / 10) << 4) | (n % 10)) as u8;
     let of_day = seconds % 86_400;
     let mut packet = vec![0x47, 0x40 | (TDT_PID >> 8) as u8, TDT_PID as u8, 0x10 | (counter & 15) as u8, 0];
     packet.extend([0x70, 0x70, 5]);
