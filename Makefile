@@ -8,7 +8,7 @@ GARAGE_VERSION := 2.5.0
 TEST := $(if $(shell command -v cargo-nextest),nextest run,test)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test soak ui-test ui-dev ui-browser bench-ui api-types screenshots players quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
+.PHONY: help run test soak ui-test ui-dev ui-browser bench-ui api-types screenshots players scenarios quick check build bench cluster cluster-down clean fmt deps test-deps tools demo-clip
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ screenshots: test-deps ui/dist/index.html ## pictures of every screen, of a real
 
 players: test-deps ## the suite of real players alone, with its table
 	cargo test --test players -- --nocapture
+
+scenarios: test-deps tools ui/dist/index.html ## what is broken on purpose, alone, with the table of what it cost: 4 minutes
+	cargo test --test scenarios -- --nocapture
 
 quick: ui/dist/index.html ## the unit tests only: no services, no ffmpeg
 	cargo $(TEST) --lib --bins

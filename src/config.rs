@@ -21,7 +21,7 @@ use std::time::Duration;
 mod size;
 
 /// Environment variables of the same prefix that are not configuration keys.
-const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at"];
+const NOT_KEYS: &[&str] = &["config", "log", "captures", "tools", "crash_at", "clock_offset"];
 
 /// Keys that are not texts: of their variables the value is read as TOML would. All other values are taken as they
 /// stand, or a password of digits would be a number.

@@ -423,13 +423,17 @@ impl StreamRecorder {
         }
     }
 
-    async fn take_cut(&mut self, cut: CutSegment) {
+    async fn take_cut(&mut self, mut cut: CutSegment) {
         reached("segment.cut");
         // Also names what is not kept: a run begins where its first segment was cut.
         let name = self.names.name(&self.recorded.name, &cut);
         if self.active.is_some() && self.backlog.is_empty() {
             if let Some(active) = &mut self.active {
                 active.last_shadow = Some((name.run, name.sequence));
+                if let Some(ahead_us) = active.timeline.begin_behind_the_future(&mut cut) {
+                    tracing::warn!(stream = %name.stream, ahead_ms = ahead_us / 1000,
+                        "what is recorded ends in the future: a clock was wrong; the recording goes on behind it, its times moved");
+                }
             }
             self.commit(cut, name.run).await;
             return;
@@ -471,6 +475,12 @@ impl StreamRecorder {
     /// Lets somebody look at what became of the shadows, now and then.
     fn tend(&mut self) {
         if self.tending.is_none() && self.tended.elapsed() >= TEND_EVERY {
+            if self.active.is_none() && self.standing() == Standing::Other {
+                // Left from before this process was killed: another recorder gives the numbers now.
+                for id in self.spool.pending().unwrap_or_default() {
+                    let _ = self.spool.demote(&id);
+                }
+            }
             let tending =
                 heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), self.ingest.is_some());
             self.tending = Some(AbortOnDropHandle::new(tokio::spawn(tending)));

@@ -24,6 +24,9 @@ const WRAP: i64 = 1 << 33;
 const SAME_CLOCK_US: i64 = 5_000_000;
 /// A difference in wall time that is kept and slewed away; a larger one is a discontinuity.
 pub const MOST_BIAS_US: i64 = 500_000;
+/// What has just been cut and yet ends so long before the end of what is committed is not in there: a clock was wrong.
+/// Two recorders of one source are apart by less.
+const WRONG_CLOCK_US: i64 = 60_000_000;
 /// A cut this near to where the committed timeline ends is where it ends: rounding and slew.
 const SAME_MOMENT: i64 = 50 * 90;
 /// Pictures that must be found for an alignment by content.
@@ -282,6 +285,19 @@ impl Timeline {
     pub fn forget_joint(&mut self) {
         self.joint = None;
         self.held.clear();
+    }
+
+    /// Takes note of a segment that has just been cut: where only time could tell its place, and what is committed ends
+    /// long after the present, time tells nothing. Then a new run begins behind what is committed, with times moved
+    /// there. Gives by how much.
+    pub fn begin_behind_the_future(&mut self, cut: &mut CutSegment) -> Option<i64> {
+        let ahead_us = self.joint.as_ref()?.end.since(cut.start.plus_us(cut.duration_us));
+        if ahead_us < WRONG_CLOCK_US || !self.is_elsewhere(cut) {
+            return None;
+        }
+        self.forget_joint();
+        cut.new_run = true;
+        Some(ahead_us)
     }
 
     /// How `cut` lies to the joint: whether its media times say nothing.

@@ -216,6 +216,36 @@ fn with_nothing_in_common_time_decides_at_a_sync_sample() {
 }
 
 #[test]
+fn what_is_cut_now_is_not_taken_for_what_is_committed_in_the_future() {
+    const AHEAD_US: i64 = 3_600_000_000;
+    let other_source = 77_000_000_000;
+    // The clock was an hour ahead, and now it is right; the source was started anew, too.
+    let joint = Joint::after(&[committed(&cut(400, 500, 900_000, AHEAD_US, true), 3)]).unwrap();
+    let end = joint.end;
+    let mut timeline = Timeline::new(end, Some(joint));
+    let mut placed = Vec::new();
+    for mut cut in cuts(525, 800, 100, other_source, 0) {
+        timeline.begin_behind_the_future(&mut cut);
+        match timeline.place(cut) {
+            Placed::Next(cut) => placed.push(cut),
+            Placed::Covered => panic!("dropped, because an hour ahead something else is committed"),
+        }
+    }
+    assert!(placed[0].new_run && placed[0].discontinuity && !placed[1].new_run);
+    assert_eq!(placed[0].start, end, "wall time does not go back");
+    assert_eq!(payload(&placed, TrackId::video(1)).len(), 275);
+    // A recorder whose source is only late has what is committed already.
+    let mut timeline = Timeline::new(joint_at(1500).end, Some(joint_at(1500)));
+    let mut late = cut(900, 1000, other_source, 0, true);
+    assert_eq!(timeline.begin_behind_the_future(&mut late), None);
+    assert!(matches!(timeline.place(late), Placed::Covered));
+    // What goes on by its media times is placed by these.
+    let mut timeline = Timeline::new(joint_at(500).end, Some(joint_at(500)));
+    let mut same = cut(450, 550, 900_000, 0, true);
+    assert_eq!(timeline.begin_behind_the_future(&mut same), None);
+}
+
+#[test]
 fn a_gap_is_filled_up_to_what_follows() {
     let after = committed(&cut(700, 800, 900_000 + WRAP, 0, true), 9).segment;
     let mut timeline = Timeline::new(joint_at(500).end, Some(joint_at(500)));

@@ -1,13 +1,14 @@
 //! Real recorder processes on one index and one store, and what must hold of what they leave behind.
 
-use crate::postgres::{TestDatabase, postgres};
-use crate::source::{Clip, Live};
+use crate::postgres::postgres;
+use crate::source::{Clip, Live, PICTURES_PER_SECOND, Pace};
 use evertape::container::cmaf;
 use evertape::index::{self, Index};
-use evertape::media::{Segment, StreamName, TrackKind, UtcRange, UtcUs};
+use evertape::media::{Segment, StreamName, Ticks, TrackKind, UtcRange, UtcUs};
 use evertape::recorder::share::{self, Peer};
 use evertape::store::{self, ObjectStore};
-use std::path::PathBuf;
+use std::any::Any;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,10 +23,26 @@ pub struct With {
     pub index: Option<String>,
     /// Address of the source, where it is not the bed's own.
     pub source: Option<String>,
-    /// `standby_keep`, where it is not a minute.
+    /// What stands under `[store]`, where it is not the bed's own.
+    pub store: Option<String>,
+    /// `standby_keep`, where it is not the bed's own.
     pub standby_keep: Option<String>,
     /// More configuration, of `[recorder]`.
     pub settings: String,
+    /// `EVERTAPE_CLOCK_OFFSET`
+    pub clock: Option<PathBuf>,
+}
+
+/// What a bed stands on.
+pub struct Backends {
+    /// Address of the index.
+    pub index_url: String,
+    /// The store itself.
+    pub store: Arc<dyn ObjectStore>,
+    /// What stands under `[store]`.
+    pub store_settings: String,
+    /// What must live as long.
+    pub holds: Box<dyn Any + Send + Sync>,
 }
 
 /// Index, store and spools of one scenario.
@@ -38,7 +55,13 @@ pub struct Bed {
     pub store: Arc<dyn ObjectStore>,
     pub index_url: String,
     pub standby: bool,
-    _database: Option<TestDatabase>,
+    pub segment_seconds: u32,
+    pub lease_s: u32,
+    /// How much a standby keeps, in seconds of media.
+    pub standby_keep_s: u32,
+    pub pace: Pace,
+    pub store_settings: String,
+    _holds: Box<dyn Any + Send + Sync>,
 }
 
 /// A recorder process.
@@ -48,6 +71,17 @@ pub struct Process {
 }
 
 impl Process {
+    /// Starts `evertape role` with a configuration.
+    pub fn start(role: &str, config: &Path, log: PathBuf, adjust: impl FnOnce(&mut Command)) -> Self {
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_evertape"));
+        command.args([role, "--log-format", "text", "--config"]).arg(config);
+        command.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info,evertape::recorder=debug");
+        adjust(&mut command);
+        command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file).kill_on_drop(true);
+        Self { child: command.spawn().expect("evertape starts"), log }
+    }
+
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().expect("it runs");
         let done = std::process::Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
@@ -83,6 +117,12 @@ pub struct Ledger {
     pub pictures: (usize, usize),
     /// Pictures and sounds missing between the first and the last, by gap.
     pub gaps: [Vec<usize>; 2],
+    /// Gaps that nothing tells of: no discontinuity, no free number.
+    pub unstated: usize,
+    /// Most by which a gap in the pictures and the gap in wall time differ.
+    pub gap_error_us: i64,
+    /// By how much wall time and the number of the picture drift apart, from segment to segment.
+    pub wall_spread_us: i64,
     /// Pictures and sounds that are there twice, or out of order.
     pub twice: usize,
     /// Runs.
@@ -119,22 +159,34 @@ impl Bed {
     pub async fn sqlite(clip: &Arc<Clip>) -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let url = format!("sqlite:{}/index.db", dir.path().display());
-        Self::with(clip, dir, url, None).await
+        Self::with(clip, dir, url, Box::new(())).await
     }
 
     pub async fn postgres(clip: &Arc<Clip>) -> Self {
         let database = postgres().await;
         let url = database.url.clone();
-        let mut bed = Self::with(clip, tempfile::tempdir().expect("a temporary folder"), url, Some(database)).await;
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let mut bed = Self::with(clip, dir, url, Box::new(database)).await;
         bed.standby = true;
         bed
     }
 
-    async fn with(clip: &Arc<Clip>, dir: tempfile::TempDir, url: String, database: Option<TestDatabase>) -> Self {
-        let index = index::open(&url).await.expect("an index");
-        index.migrate().await.expect("a schema");
+    async fn with(
+        clip: &Arc<Clip>,
+        dir: tempfile::TempDir,
+        index_url: String,
+        holds: Box<dyn Any + Send + Sync>,
+    ) -> Self {
         let objects = format!("file:{}/objects", dir.path().display());
         let store = store::open(&objects, store::S3Options::default()).expect("a store");
+        let store_settings = format!("url = \"{objects}\"");
+        Self::on(clip, dir, Backends { index_url, store, store_settings, holds }, Pace::default()).await
+    }
+
+    pub async fn on(clip: &Arc<Clip>, dir: tempfile::TempDir, backends: Backends, pace: Pace) -> Self {
+        let Backends { index_url, store, store_settings, holds } = backends;
+        let index = index::open(&index_url).await.expect("an index");
+        index.migrate().await.expect("a schema");
         // The stream is a's own, or it would be handed over in the middle of a scenario.
         let mut holders = ["a", "b"].map(|name| name.repeat(32));
         let peers = holders.each_ref().map(|h| Peer { recorder: h.clone(), capacity: None, held: 0, settled: true });
@@ -146,8 +198,23 @@ impl Bed {
             std::fs::write(dir.path().join(name).join("holder"), holder).expect("a name");
         }
         let began = Instant::now();
-        let live = Live::start(clip.clone(), began).await;
-        Self { dir, live, began, clip: clip.clone(), index, store, index_url: url, standby: false, _database: database }
+        let live = Live::paced(clip.clone(), began, pace).await;
+        Self {
+            dir,
+            live,
+            began,
+            clip: clip.clone(),
+            index,
+            store,
+            index_url,
+            standby: false,
+            segment_seconds: 1,
+            lease_s: 2,
+            standby_keep_s: 60,
+            pace,
+            store_settings,
+            _holds: holds,
+        }
     }
 
     /// Starts `evertape record` on the spool `name`.
@@ -155,28 +222,27 @@ impl Bed {
         let dir = self.dir.path();
         let config = dir.join(format!("{name}.toml"));
         let text = format!(
-            "[index]\nurl = \"{}\"\n[store]\nurl = \"file:{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = 1\nlease = \"2s\"\n\
-             standby_keep = \"{}\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n",
+            "[index]\nurl = \"{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = {}\nlease = \"{}s\"\n\
+             standby_keep = \"{}\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n[store]\n{}\n",
             with.index.as_ref().unwrap_or(&self.index_url),
-            dir.join("objects").display(),
             dir.join(name).display(),
-            with.standby_keep.as_deref().unwrap_or("60s"),
+            self.segment_seconds,
+            self.lease_s,
+            with.standby_keep.clone().unwrap_or_else(|| format!("{}s", self.standby_keep_s)),
             with.settings,
             with.source.as_ref().unwrap_or(&self.live.url),
             self.standby,
+            with.store.as_ref().unwrap_or(&self.store_settings),
         );
         std::fs::write(&config, text).expect("a configuration");
-        let log = dir.join(format!("{name}.log"));
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&log).expect("a log");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_evertape"));
-        command.args(["record", "--log-format", "text", "--config"]).arg(config);
-        command.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info,evertape::recorder=debug");
-        if let Some(name) = &with.crash_at {
-            command.env("EVERTAPE_CRASH_AT", name);
-        }
-        let child =
-            command.stdin(Stdio::null()).stdout(file.try_clone().expect("a log")).stderr(file).kill_on_drop(true);
-        Process { child: child.spawn().expect("evertape starts"), log }
+        Process::start("record", &config, dir.join(format!("{name}.log")), |command| {
+            if let Some(name) = &with.crash_at {
+                command.env("EVERTAPE_CRASH_AT", name);
+            }
+            if let Some(file) = &with.clock {
+                command.env("EVERTAPE_CLOCK_OFFSET", file);
+            }
+        })
     }
 
     pub async fn listed(&self) -> Vec<Segment> {
@@ -208,7 +274,8 @@ impl Bed {
     /// numbers only grow.
     pub async fn ledger(&self) -> Ledger {
         let segments = self.listed().await;
-        let mut seen: [Vec<usize>; 2] = Default::default();
+        // Number of each sample, and of the segment that it is in.
+        let mut seen: [Vec<(usize, usize)>; 2] = Default::default();
         let (mut runs, mut free) = (Vec::new(), 0);
         for (n, segment) in segments.iter().enumerate() {
             let object = store::read_all(&*self.store, &segment.object, 0..u64::MAX >> 1).await.expect("an object");
@@ -240,33 +307,84 @@ impl Bed {
             for (part, table) in segment.tracks.iter().zip(&read.tables) {
                 let kind = usize::from(part.track.kind == TrackKind::Audio);
                 let mut payload = cmaf::payload_of(part, &object).expect("the samples");
+                let mut dts = part.decode_start;
                 for sample in &table.samples {
                     let (data, rest) = payload.split_at(sample.size as usize);
-                    seen[kind].push(*self.clip.numbers[kind].get(data).expect("a sample that was never sent"));
+                    let number = self.clip.number(kind, data, dts.0);
+                    seen[kind].push((number.expect("a sample that was never sent, or not at this time"), n));
                     payload = rest;
+                    dts = dts + Ticks(sample.duration.into());
                 }
             }
         }
+        let states_a_gap = |before: usize, after: usize| {
+            segments[before..=after].windows(2).any(|pair| {
+                pair[1].discontinuity > pair[0].discontinuity || pair[1].id.sequence > pair[0].id.sequence + 1
+            })
+        };
         let mut gaps: [Vec<usize>; 2] = Default::default();
-        let mut twice = 0;
+        let (mut twice, mut unstated, mut gap_error_us) = (0, 0, 0_i64);
         for (kind, seen) in seen.iter().enumerate() {
             for pair in seen.windows(2) {
-                match pair[1].checked_sub(pair[0]) {
+                let [(before, in_before), (after, in_after)] = [pair[0], pair[1]];
+                match after.checked_sub(before) {
                     Some(1) => {}
-                    Some(step) if step > 1 => gaps[kind].push(step - 1),
+                    Some(step) if step > 1 => {
+                        gaps[kind].push(step - 1);
+                        unstated += usize::from(!states_a_gap(in_before, in_after));
+                        if kind == 0 && in_after == in_before + 1 {
+                            let told_us = segments[in_after].id.start.since(segments[in_before].id.end());
+                            let missing_us = (step as i64 - 1) * 1_000_000 / PICTURES_PER_SECOND;
+                            gap_error_us = gap_error_us.max((told_us - missing_us).abs());
+                        }
+                    }
                     _ => twice += 1,
                 }
             }
         }
-        let pictures = (seen[0].first().copied().unwrap_or(0), seen[0].last().copied().unwrap_or(0));
+        let firsts = seen[0].chunk_by(|a, b| a.1 == b.1).filter_map(|samples| samples.first());
+        let off_us =
+            |(number, n): &(usize, usize)| segments[*n].id.start.0 - *number as i64 * 1_000_000 / PICTURES_PER_SECOND;
+        let offs_us: Vec<i64> = firsts.map(off_us).collect();
+        let wall_spread_us = offs_us.iter().max().zip(offs_us.iter().min()).map_or(0, |(most, least)| most - least);
+        let picture = |seen: Option<&(usize, usize)>| seen.map_or(0, |s| s.0);
+        let pictures = (picture(seen[0].first()), picture(seen[0].last()));
         let discontinuities = segments.last().map_or(0, |s| s.discontinuity);
-        Ledger { pictures, gaps, twice, runs: runs.len(), discontinuities, free_numbers: free }
+        Ledger {
+            pictures,
+            gaps,
+            unstated,
+            gap_error_us,
+            wall_spread_us,
+            twice,
+            runs: runs.len(),
+            discontinuities,
+            free_numbers: free,
+        }
     }
 }
 
 /// The stream of all scenarios.
 pub fn stream() -> StreamName {
     StreamName::parse("x").expect("a name")
+}
+
+/// Where a PostgreSQL listens (`host:port`, or its socket), and its address as seen through a port of this machine.
+pub fn behind(index_url: &str) -> (String, impl Fn(u16) -> String) {
+    let url = url::Url::parse(index_url).expect("an address");
+    let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
+    let target = match socket {
+        Some(socket) => socket,
+        None => format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432)),
+    };
+    let at = move |port| {
+        let mut url = url.clone();
+        url.set_query(None);
+        url.set_host(Some("127.0.0.1")).expect("an address");
+        url.set_port(Some(port)).expect("an address");
+        url.into()
+    };
+    (target, at)
 }
 
 /// Waits until a condition holds.

@@ -8,6 +8,7 @@ mod crash;
 mod crash_steps;
 #[path = "../support/postgres.rs"]
 mod postgres;
+#[path = "../support/proxy.rs"]
 mod proxy;
 mod source;
 mod standby;

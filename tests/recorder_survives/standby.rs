@@ -1,6 +1,6 @@
 //! Two real recorders of one stream on PostgreSQL: one publishes, the other keeps its last minutes.
 
-use crate::bed::{Bed, Ledger, Process, With, stream, until};
+use crate::bed::{Bed, Ledger, Process, With, behind, stream, until};
 use crate::proxy::Proxy;
 use crate::source::{Clip, Live};
 use std::time::Duration;
@@ -65,17 +65,9 @@ async fn stopped_in_order_the_other_goes_on_without_a_gap() {
 
 /// The index as seen through a proxy that can be cut.
 pub async fn proxied(bed: &Bed) -> (Proxy, With) {
-    let mut url = url::Url::parse(&bed.index_url).expect("an address");
-    let socket = url.query_pairs().find(|(key, _)| key == "host").map(|(_, folder)| format!("{folder}/.s.PGSQL.5432"));
-    let target = match socket {
-        Some(socket) => socket,
-        None => format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432)),
-    };
+    let (target, url_at) = behind(&bed.index_url);
     let proxy = Proxy::to(target).await;
-    url.set_query(None);
-    url.set_host(Some("127.0.0.1")).expect("an address");
-    url.set_port(Some(proxy.port)).expect("an address");
-    let with = With { index: Some(url.into()), ..With::default() };
+    let with = With { index: Some(url_at(proxy.port)), ..With::default() };
     (proxy, with)
 }
 
@@ -152,6 +144,35 @@ async fn what_the_other_has_is_filled_in() {
     bed.grows_by(3).await;
     standby.stop().await;
     active.stop().await;
+    let ledger = bed.ledger().await;
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
+}
+
+/// Killed with segments in its spool that nobody else has, while another takes over: when it is back it stands by, and
+/// fills in what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_one_had_in_its_spool_is_filled_in() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    // b, so that the stream is not handed back to it.
+    let (to_b, with_b) = proxied(&bed).await;
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    to_b.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
+    // It begins where the first one's spool ends, about.
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    first.kill().await;
+    assert!(bed.spooled("b") > 0, "nothing was left in the spool");
+    assert!(!bed.ledger().await.is_whole(), "nothing is missing");
+    to_b.set_cut(false);
+    let again = bed.start("b", &with_b);
+    until("what is missing is filled in", async || bed.ledger().await.is_whole()).await;
+    assert_eq!(bed.spooled("b"), 0);
+    second.stop().await;
+    again.stop().await;
     let ledger = bed.ledger().await;
     assert!(ledger.is_whole(), "{ledger:?}");
     assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
