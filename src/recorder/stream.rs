@@ -17,8 +17,8 @@ use super::status::StreamStatus;
 use super::{RecordedStream, uncarried};
 use crate::clock;
 use crate::crash_points::reached;
-use crate::media::UtcUs;
 use crate::media::segment::SegmentId;
+use crate::media::{StreamName, UtcUs};
 use active::Active;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -103,6 +103,12 @@ pub async fn record(
         retry: None,
     };
     recorder.run(&cancel).await;
+}
+
+fn after_tending(stream: &StreamName, tended: Tended) {
+    if tended.filled > 0 || tended.covered > 0 {
+        tracing::info!(%stream, filled = tended.filled, covered = tended.covered, "looked after the shadows");
+    }
 }
 
 async fn wait(time: Duration, cancel: &CancellationToken) {
@@ -209,7 +215,7 @@ impl StreamRecorder {
                 tended = tended => {
                     self.tending = None;
                     self.tended = Instant::now();
-                    self.after_tending(tended.unwrap_or_default());
+                    after_tending(self.stream(), tended.unwrap_or_default());
                 }
                 fenced = fenced => self.publishing_ended(fenced).await,
                 () = std::future::ready(()), if can_advance => self.advance().await,
@@ -246,7 +252,7 @@ impl StreamRecorder {
         *self.stands.borrow()
     }
 
-    fn stream(&self) -> &crate::media::StreamName {
+    fn stream(&self) -> &StreamName {
         &self.recorded.name
     }
 
@@ -266,13 +272,16 @@ impl StreamRecorder {
             // What it does with the shadows would be in the way.
             self.tending = None;
             self.retry = None;
-            let (shared, spool) = (self.shared.clone(), self.spool.clone());
-            self.grounding = Some(AbortOnDropHandle::new(tokio::spawn(ground::prepare(
-                shared,
-                spool,
-                lease,
-                self.held.taken_over(),
-            ))));
+            let (shared, recorded, spool) = (self.shared.clone(), self.recorded.clone(), self.spool.clone());
+            let (taken_over, ingesting) = (self.held.taken_over(), self.ingest.is_some());
+            self.grounding = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                let ground = ground::prepare(shared.clone(), spool.clone(), lease, taken_over).await?;
+                // What lies before the end of the archive is no part of what is published from here on: where the archive
+                // lacks it, this is the time to fill it in.
+                let tended = heal::tend(shared, recorded.clone(), spool, ingesting).await;
+                after_tending(&recorded.name, tended);
+                Ok(ground)
+            })));
         }
     }
 
@@ -484,12 +493,6 @@ impl StreamRecorder {
             let tending =
                 heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), self.ingest.is_some());
             self.tending = Some(AbortOnDropHandle::new(tokio::spawn(tending)));
-        }
-    }
-
-    fn after_tending(&self, tended: Tended) {
-        if tended.filled > 0 || tended.covered > 0 {
-            tracing::info!(stream = %self.stream(), filled = tended.filled, covered = tended.covered, "looked after the shadows");
         }
     }
 
