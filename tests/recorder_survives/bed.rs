@@ -31,6 +31,8 @@ pub struct With {
     pub settings: String,
     /// `EVERTAPE_CLOCK_OFFSET`
     pub clock: Option<PathBuf>,
+    /// The spool lies on a disk of its own of so many KiB, which ends with the process.
+    pub spool_disk_kib: Option<u32>,
 }
 
 /// What a bed stands on.
@@ -236,6 +238,16 @@ impl Bed {
         );
         std::fs::write(&config, text).expect("a configuration");
         Process::start("record", &config, dir.join(format!("{name}.log")), |command| {
+            if let Some(kib) = with.spool_disk_kib {
+                // Needs the right to mount (as root has it), in a namespace of its own.
+                let mount = "mount -t tmpfs -o size=\"$0\"k spool \"$1\" && shift && exec \"$@\"";
+                let mut within = Command::new("unshare");
+                within.args(["-m", "sh", "-c", mount, &kib.to_string()]).arg(dir.join(name));
+                let program = command.as_std();
+                within.arg(program.get_program()).args(program.get_args());
+                within.env_remove("EVERTAPE_CRASH_AT").env("EVERTAPE_LOG", "info,evertape::recorder=debug");
+                *command = within;
+            }
             if let Some(name) = &with.crash_at {
                 command.env("EVERTAPE_CRASH_AT", name);
             }

@@ -51,6 +51,7 @@ const SCENARIOS: &[Scenario] = scenarios![
     outages::index_fails_over,
     outages::spool_full_newest_go,
     outages::spool_full_oldest_go,
+    outages::spool_disk_full,
     kills::killed_fifty_times_in_an_hour,
     kills::active_of_two_killed_again_and_again,
     owners::two_believe_they_own_the_stream,

@@ -165,6 +165,40 @@ async fn spool_full(common: Arc<Common>, when_full: &str) -> (Stage, Ledger, Dur
     (stage, ledger, up, (counted, said))
 }
 
+/// The disk of the spool itself is full, long before the bound that is configured: segments are lost while it is, counted
+/// and said, and all goes on when the store takes them again.
+pub async fn spool_disk_full(common: Arc<Common>) -> Row {
+    let mut stage = Stage::fast(&common, SPEED).await;
+    stage.bed.segment_seconds = 2;
+    let link = stage.link().await;
+    let port = free_port();
+    let settings = format!("listen = \"127.0.0.1:{port}\"");
+    let recorder = stage.bed.start("a", &With { settings, spool_disk_kib: Some(1024), ..link.with() });
+    stage.records_s(30).await;
+    let lost = async || metric(port, "evertape_segments_lost_total").await.unwrap_or(0.0);
+    assert_eq!(lost().await, 0.0);
+    link.s3.set(Mode::Cut);
+    until("the disk is full and segments go", async || lost().await >= 10.0).await;
+    link.s3.set(Mode::Pass);
+    let up = stage.catches_up().await;
+    stage.records_s(30).await;
+    let counted = lost().await as usize;
+    let said = recorder.said().matches("A SEGMENT IS LOST").count();
+    recorder.stop().await;
+    let ledger = stage.ledger().await;
+    assert_eq!((ledger.runs, said), (1, counted), "{ledger:?}");
+    let pictures = stage.bed.listed().await.iter().filter_map(|s| s.lead()).map(|p| p.sample_count as usize).collect();
+    let missing: usize = ledger.gaps[0].iter().sum();
+    let (least, most) = extremes(pictures);
+    assert!(
+        !ledger.gaps[0].is_empty() && (counted * least..=counted * most).contains(&missing),
+        "{counted}: {ledger:?}"
+    );
+    Row::of("the spool's disk full (1 MiB, ENOSPC)", &stage, &ledger)
+        .caught_up(up)
+        .more(format!("{counted} segments counted, and said"))
+}
+
 /// Of all but the first and the last.
 fn extremes(mut pictures: Vec<usize>) -> (usize, usize) {
     pictures.pop();
