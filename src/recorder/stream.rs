@@ -11,6 +11,7 @@ use super::members::Shared;
 use super::segmenter::{CutSegment, Output, Segmenter};
 use super::shadow::{self, ShadowNumbers};
 use super::share::{self, Share};
+use super::source::spec::SourceSpec;
 use super::source::{self, SourceContext, SourceItem};
 use super::spool::StreamSpool;
 use super::status::StreamStatus;
@@ -103,6 +104,11 @@ pub async fn record(
         retry: None,
     };
     recorder.run(&cancel).await;
+}
+
+/// Whether the source begins anew with every process, and is recorded anew: what comes is not the same media again.
+fn repeats(source: Option<&SourceSpec>) -> bool {
+    matches!(source, Some(SourceSpec::Demo | SourceSpec::File(_)))
 }
 
 fn after_tending(stream: &StreamName, tended: Tended) {
@@ -278,8 +284,10 @@ impl StreamRecorder {
                 let ground = ground::prepare(shared.clone(), spool.clone(), lease, taken_over).await?;
                 // What lies before the end of the archive is no part of what is published from here on: where the archive
                 // lacks it, this is the time to fill it in.
-                let tended = heal::tend(shared, recorded.clone(), spool, ingesting).await;
-                after_tending(&recorded.name, tended);
+                if !repeats(recorded.source.as_ref()) {
+                    let tended = heal::fill_in(shared, recorded.clone(), spool, ingesting).await;
+                    after_tending(&recorded.name, tended);
+                }
                 Ok(ground)
             })));
         }
