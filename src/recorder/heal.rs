@@ -60,18 +60,8 @@ impl Gap {
 /// Fills and lets go. `ingesting`: shadows are being added, and the last minutes are kept.
 pub async fn tend(shared: Arc<Shared>, recorded: RecordedStream, spool: StreamSpool, ingesting: bool) -> Tended {
     let mut done = Tended::default();
-    if let Err(error) = try_tend(&shared, &recorded, &spool, ingesting, true, &mut done).await {
+    if let Err(error) = try_tend(&shared, &recorded, &spool, ingesting, &mut done).await {
         tracing::debug!(stream = %recorded.name, %error, "the shadows are looked after later");
-    }
-    done
-}
-
-/// Fills, and lets nothing go: some of the shadows may be what comes next, whatever their times say (a file's, or those
-/// of a clock that was put right).
-pub async fn fill_in(shared: Arc<Shared>, recorded: RecordedStream, spool: StreamSpool, ingesting: bool) -> Tended {
-    let mut done = Tended::default();
-    if let Err(error) = try_tend(&shared, &recorded, &spool, ingesting, false, &mut done).await {
-        tracing::debug!(stream = %recorded.name, %error, "gaps are not filled in now");
     }
     done
 }
@@ -81,7 +71,6 @@ async fn try_tend(
     recorded: &RecordedStream,
     spool: &StreamSpool,
     ingesting: bool,
-    lets_go: bool,
     done: &mut Tended,
 ) -> anyhow::Result<()> {
     let shadows = spool.shadows()?;
@@ -129,9 +118,6 @@ async fn try_tend(
                 open.push((gap, true));
             }
         }
-    }
-    if !lets_go {
-        return Ok(());
     }
     let keep_us = if ingesting { i64::try_from(shared.environment.tuning.standby_keep.as_micros())? } else { 0 };
     for id in &shadows {

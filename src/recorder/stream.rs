@@ -11,15 +11,14 @@ use super::members::Shared;
 use super::segmenter::{CutSegment, Output, Segmenter};
 use super::shadow::{self, ShadowNumbers};
 use super::share::{self, Share};
-use super::source::spec::SourceSpec;
 use super::source::{self, SourceContext, SourceItem};
 use super::spool::StreamSpool;
 use super::status::StreamStatus;
 use super::{RecordedStream, uncarried};
 use crate::clock;
 use crate::crash_points::reached;
+use crate::media::UtcUs;
 use crate::media::segment::SegmentId;
-use crate::media::{StreamName, UtcUs};
 use active::Active;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -104,17 +103,6 @@ pub async fn record(
         retry: None,
     };
     recorder.run(&cancel).await;
-}
-
-/// Whether the source begins anew with every process, and is recorded anew: what comes is not the same media again.
-fn repeats(source: Option<&SourceSpec>) -> bool {
-    matches!(source, Some(SourceSpec::Demo | SourceSpec::File(_)))
-}
-
-fn after_tending(stream: &StreamName, tended: Tended) {
-    if tended.filled > 0 || tended.covered > 0 {
-        tracing::info!(%stream, filled = tended.filled, covered = tended.covered, "looked after the shadows");
-    }
 }
 
 async fn wait(time: Duration, cancel: &CancellationToken) {
@@ -221,7 +209,7 @@ impl StreamRecorder {
                 tended = tended => {
                     self.tending = None;
                     self.tended = Instant::now();
-                    after_tending(self.stream(), tended.unwrap_or_default());
+                    self.after_tending(tended.unwrap_or_default());
                 }
                 fenced = fenced => self.publishing_ended(fenced).await,
                 () = std::future::ready(()), if can_advance => self.advance().await,
@@ -258,7 +246,7 @@ impl StreamRecorder {
         *self.stands.borrow()
     }
 
-    fn stream(&self) -> &StreamName {
+    fn stream(&self) -> &crate::media::StreamName {
         &self.recorded.name
     }
 
@@ -278,18 +266,13 @@ impl StreamRecorder {
             // What it does with the shadows would be in the way.
             self.tending = None;
             self.retry = None;
-            let (shared, recorded, spool) = (self.shared.clone(), self.recorded.clone(), self.spool.clone());
-            let (taken_over, ingesting) = (self.held.taken_over(), self.ingest.is_some());
-            self.grounding = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                let ground = ground::prepare(shared.clone(), spool.clone(), lease, taken_over).await?;
-                // What lies before the end of the archive is no part of what is published from here on: where the archive
-                // lacks it, this is the time to fill it in.
-                if !repeats(recorded.source.as_ref()) {
-                    let tended = heal::fill_in(shared, recorded.clone(), spool, ingesting).await;
-                    after_tending(&recorded.name, tended);
-                }
-                Ok(ground)
-            })));
+            let (shared, spool) = (self.shared.clone(), self.spool.clone());
+            self.grounding = Some(AbortOnDropHandle::new(tokio::spawn(ground::prepare(
+                shared,
+                spool,
+                lease,
+                self.held.taken_over(),
+            ))));
         }
     }
 
@@ -501,6 +484,12 @@ impl StreamRecorder {
             let tending =
                 heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), self.ingest.is_some());
             self.tending = Some(AbortOnDropHandle::new(tokio::spawn(tending)));
+        }
+    }
+
+    fn after_tending(&self, tended: Tended) {
+        if tended.filled > 0 || tended.covered > 0 {
+            tracing::info!(stream = %self.stream(), filled = tended.filled, covered = tended.covered, "looked after the shadows");
         }
     }
 

@@ -9,8 +9,9 @@ use super::super::numbers::Numbers;
 use super::super::publisher::{Prepared, Publisher, Queue};
 use super::super::segmenter::CutSegment;
 use super::super::shadow;
+use super::super::source::spec::SourceSpec;
 use super::super::timeline::{Placed, Timeline};
-use super::{AGAIN_AFTER, NUMBERED_AHEAD, StreamRecorder, repeats};
+use super::{AGAIN_AFTER, NUMBERED_AHEAD, StreamRecorder};
 use crate::crash_points::reached;
 use crate::media::RunId;
 use crate::media::segment::{SegmentId, SegmentWithTables};
@@ -158,9 +159,11 @@ impl StreamRecorder {
     /// Places, numbers and spools a segment; `false` when it could not be spooled.
     pub(super) async fn commit(&mut self, cut: CutSegment, run: RunId) -> bool {
         let Some(active) = &mut self.active else { return false };
+        // A file begins anew with every process, and is recorded anew: it is not the same media that comes again.
+        let repeats = matches!(self.recorded.source, Some(SourceSpec::Demo | SourceSpec::File(_)));
         match active.timeline.joint() {
             Some(joint) if joint.run == run => joint.own_run = true,
-            Some(_) if repeats(self.recorded.source.as_ref()) => active.timeline.forget_joint(),
+            Some(_) if repeats => active.timeline.forget_joint(),
             _ => {}
         }
         let waits = active.timeline.joint().is_some();
