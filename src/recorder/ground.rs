@@ -47,7 +47,7 @@ pub async fn prepare(
     let stream = &lease.stream;
     let tail = index.tail(stream).await?;
     let newest = index.newest(stream, END_OF_TIME, LOOK_BACK).await?;
-    let last_epoch = newest.last().map_or(0, |s| s.id.epoch);
+    let last_epoch = last_epoch(index, stream, tail.next_sequence).await?;
     let kept = tokio::task::spawn_blocking(move || still_numbered(&spool, last_epoch)).await??;
     let mut committed = with_tables(index, stream, newest).await?;
     let mut numbers = Numbers {
@@ -76,6 +76,13 @@ pub async fn prepare(
     let joint = if ends { Joint::after(&committed) } else { None };
     numbers.run = joint.as_ref().map(|j| j.run);
     Ok(Ground { numbers, pending: kept.pending, joint })
+}
+
+/// Epoch under which the last number was given, 0 where none was. Not that of the newest listed row: it may have been filled
+/// in, which has no epoch. Where the row is gone already, whatever waits here is older.
+async fn last_epoch(index: &dyn Index, stream: &StreamName, next_sequence: u64) -> anyhow::Result<u64> {
+    let Some(last) = next_sequence.checked_sub(1) else { return Ok(0) };
+    Ok(index.row(stream, last).await?.map_or(u64::MAX, |row| row.segment.id.epoch))
 }
 
 struct Kept {

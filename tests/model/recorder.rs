@@ -241,7 +241,11 @@ impl World {
         let stream = self.stream.clone();
         let tail = self.index.tail(&stream).await?;
         let newest = self.index.newest(&stream, UtcUs(i64::MAX / 4), 1).await?;
-        let last_epoch = newest.last().map_or(0, |s| s.id.epoch);
+        let last = match tail.next_sequence.checked_sub(1) {
+            Some(last) => self.index.row(&stream, last).await?.map(|r| r.segment.id.epoch).or(Some(u64::MAX)),
+            None => None,
+        };
+        let last_epoch = last.unwrap_or(0);
         let last_run = newest.last().filter(|s| s.id.sequence + 1 == tail.next_sequence).map(|s| s.id.run.0);
         let end = tail.end.map_or(0, |end| end.since(slot_start(0)) / 1_000_000 / SECONDS);
         let recorder = self.recorder(who);
