@@ -2,8 +2,9 @@
 //!
 //! Comes in: the name of a stream. Goes out: its setting. The settings of the index are read again behind the back of
 //! whoever asks, when they have changed; while the index is away, what is known holds. Never: makes a playlist wait for
-//! the index, but for the first one of a node.
+//! the index, but for the first ones of a node.
 
+use super::cache::flight::Flights;
 use crate::index::Index;
 use crate::media::StreamName;
 use crate::playback::hls::PlainHls;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// How old what is known may be.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
-/// The first playlist waits for so long.
+/// The first playlists wait for so long.
 const FIRST_WITHIN: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -28,12 +29,13 @@ pub struct Plain {
     file: HashMap<StreamName, PlainHls>,
     index: Arc<dyn Index>,
     known: Arc<RwLock<Known>>,
+    first: Flights<(), ()>,
 }
 
 impl Plain {
     /// `file`: those of the configuration file, which hold.
     pub fn new(file: HashMap<StreamName, PlainHls>, index: Arc<dyn Index>) -> Self {
-        Self { file, index, known: Arc::default() }
+        Self { file, index, known: Arc::default(), first: Flights::default() }
     }
 
     /// The setting of one stream.
@@ -42,14 +44,29 @@ impl Plain {
             return plain;
         }
         let (known, looked) = self.known(stream);
-        if looked.is_some_and(|at| at.elapsed() < LOOK_EVERY) {
-            return known;
-        }
-        // Others do not look meanwhile.
-        self.known.write().unwrap_or_else(PoisonError::into_inner).looked = Some(Instant::now());
-        let looking = tokio::spawn(look(self.index.clone(), self.known.clone()));
-        if looked.is_none() {
-            let _ = tokio::time::timeout(FIRST_WITHIN, looking).await;
+        match looked {
+            Some(at) if at.elapsed() < LOOK_EVERY => return known,
+            Some(_) => {
+                let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+                // Others do not look meanwhile, nor look again.
+                if known.looked.is_some_and(|at| at.elapsed() >= LOOK_EVERY) {
+                    known.looked = Some(Instant::now());
+                    tokio::spawn(look(self.index.clone(), self.known.clone()));
+                }
+            }
+            None => {
+                let first = self.first.join(&(), || {
+                    let (index, known) = (self.index.clone(), self.known.clone());
+                    async move {
+                        let looked = || known.read().unwrap_or_else(PoisonError::into_inner).looked.is_some();
+                        if !looked() {
+                            look(index, known.clone()).await;
+                            known.write().unwrap_or_else(PoisonError::into_inner).looked = Some(Instant::now());
+                        }
+                    }
+                });
+                let _ = tokio::time::timeout(FIRST_WITHIN, first).await;
+            }
         }
         self.known(stream).0
     }

@@ -65,6 +65,8 @@ where
     let places = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
     let refused = Arc::new(Semaphore::new(MOST_REFUSED));
     let graceful = GracefulShutdown::new();
+    let given_up = CancellationToken::new();
+    let _ends_all = given_up.clone().drop_guard();
     loop {
         let place = tokio::select! {
             biased;
@@ -106,8 +108,9 @@ where
         let watched = Watched::new(tcp, limits.take_within);
         let connection = builder.serve_connection(TokioIo::new(watched), service.clone()).into_owned();
         let connection = graceful.watch(connection);
+        let given_up = given_up.clone();
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
+            if let Some(Err(error)) = given_up.run_until_cancelled(connection).await {
                 tracing::debug!(error, "a connection ended early");
             }
             drop(place);
@@ -115,7 +118,7 @@ where
     }
     drop(listener);
     if tokio::time::timeout(limits.drain, graceful.shutdown()).await.is_err() {
-        tracing::info!("open connections were closed");
+        tracing::info!("what is still open is closed");
     }
     Ok(())
 }

@@ -64,13 +64,14 @@ impl Service {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        name_host(&mut parts);
         if is_below(parts.uri.path(), "api") {
+            name_host(&mut parts);
             // No page of another origin has business here: no CORS.
             let answered = self.api.clone().call(Request::from_parts(parts, Body::new(body))).await;
             return answered.unwrap_or_else(|never: Infallible| match never {});
         }
         if is_own(parts.uri.path()) && parts.method != Method::OPTIONS {
+            name_host(&mut parts);
             let origin = parts.headers.get(header::ORIGIN).cloned();
             let answered = self.own.clone().call(Request::from_parts(parts, Body::new(body))).await;
             let mut response = answered.unwrap_or_else(|never: Infallible| match never {});

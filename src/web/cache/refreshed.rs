@@ -83,14 +83,14 @@ where
     pub async fn get<F>(
         &self,
         key: &K,
-        fresh: impl Fn(&Kept<V>) -> bool,
+        fresh: impl Fn(&Kept<V>) -> bool + Send + 'static,
         read: impl FnOnce(Option<Arc<Kept<V>>>) -> F,
     ) -> Answer<V>
     where
         F: Future<Output = Result<V, IndexError>> + Send + 'static,
     {
         let kept = self.values.get(key).await;
-        let Some(old) = kept else { return self.read(key, None, read).await };
+        let Some(old) = kept else { return self.read(key, None, fresh, read).await };
         if fresh(&old) {
             return Ok(old);
         }
@@ -99,7 +99,7 @@ where
             self.stale.increment(1);
             return Ok(old);
         }
-        let reading = self.read(key, Some(old.clone()), read);
+        let reading = self.read(key, Some(old.clone()), fresh, read);
         if !usable {
             return reading.await;
         }
@@ -119,6 +119,7 @@ where
         &self,
         key: &K,
         old: Option<Arc<Kept<V>>>,
+        fresh: impl Fn(&Kept<V>) -> bool + Send + 'static,
         read: impl FnOnce(Option<Arc<Kept<V>>>) -> F,
     ) -> Answer<V>
     where
@@ -129,6 +130,12 @@ where
             let reading = read(old);
             let (values, key) = (self.values.clone(), key.clone());
             async move {
+                // Another one may have ended between the look before and now.
+                if let Some(kept) = values.get(&key).await
+                    && fresh(&kept)
+                {
+                    return Ok(kept);
+                }
                 let kept = Arc::new(Kept::new(reading.await?, asked));
                 values.insert(key, kept.clone()).await;
                 Ok(kept)
@@ -137,5 +144,29 @@ where
         joined.await.unwrap_or_else(|| {
             Err(IndexError { kind: IndexErrorKind::Other, message: "a reading of the index ended".into(), cause: None })
         })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn whoever_asks_while_or_just_after_it_is_read_costs_nothing() {
+        let kept: Arc<Refreshed<usize, usize>> = Arc::new(Refreshed::new("test", 1 << 20, |_, _| 8));
+        let reads = Arc::new(AtomicUsize::new(0));
+        for key in 0..500 {
+            let asked = (0..16).map(|_| {
+                let (kept, reads) = (kept.clone(), reads.clone());
+                tokio::spawn(async move {
+                    let read = |_| async move { Ok(reads.fetch_add(1, Ordering::Relaxed)) };
+                    kept.get(&key, |_| true, read).await.unwrap().value
+                })
+            });
+            let answers = futures::future::try_join_all(asked).await.unwrap();
+            assert_eq!(answers, [key; 16]);
+        }
     }
 }

@@ -212,8 +212,9 @@ impl Rows {
         let live_edge = extent.live_edge;
         let lately = live_edge.since(range.end) < LATELY_US;
         let keep_for = if lately { BLOCK_FRESH } else { OLD_BLOCK_FRESH };
-        let fresh =
-            |kept: &Kept<Hour>| kept.value.edge >= live_edge.min(range.end) && kept.value.whole.elapsed() < keep_for;
+        let fresh = move |kept: &Kept<Hour>| {
+            kept.value.edge >= live_edge.min(range.end) && kept.value.whole.elapsed() < keep_for
+        };
         let read = |old: Option<Arc<Kept<Hour>>>| {
             let (index, stream) = (self.index.clone(), stream.clone());
             async move { read_hour(&*index, &stream, hour, live_edge, old, keep_for).await }
