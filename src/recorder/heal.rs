@@ -57,10 +57,21 @@ impl Gap {
     }
 }
 
-/// Fills and lets go. `ingesting`: shadows are being added, and the last minutes are kept.
-pub async fn tend(shared: Arc<Shared>, recorded: RecordedStream, spool: StreamSpool, ingesting: bool) -> Tended {
+/// What the shadows are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shadows {
+    /// Shadows are being added, by one that stands by; the last minutes are kept.
+    Growing,
+    /// What whoever publishes has left, because it lies before the end of what is committed.
+    Placed,
+    /// Nobody adds to them any more.
+    Left,
+}
+
+/// Fills and lets go.
+pub async fn tend(shared: Arc<Shared>, recorded: RecordedStream, spool: StreamSpool, kind: Shadows) -> Tended {
     let mut done = Tended::default();
-    if let Err(error) = try_tend(&shared, &recorded, &spool, ingesting, &mut done).await {
+    if let Err(error) = try_tend(&shared, &recorded, &spool, kind, &mut done).await {
         tracing::debug!(stream = %recorded.name, %error, "the shadows are looked after later");
     }
     done
@@ -70,7 +81,7 @@ async fn try_tend(
     shared: &Shared,
     recorded: &RecordedStream,
     spool: &StreamSpool,
-    ingesting: bool,
+    kind: Shadows,
     done: &mut Tended,
 ) -> anyhow::Result<()> {
     let shadows = spool.shadows()?;
@@ -102,7 +113,7 @@ async fn try_tend(
             continue;
         }
         let reaches = inside.last().is_some_and(|s| s.end() >= gap.range().end);
-        let more_to_come = ingesting && !reaches;
+        let more_to_come = kind == Shadows::Growing && !reaches;
         if !gap.can_be_filled() || more_to_come {
             open.push((gap, more_to_come));
             continue;
@@ -119,7 +130,10 @@ async fn try_tend(
             }
         }
     }
-    let keep_us = if ingesting { i64::try_from(shared.environment.tuning.standby_keep.as_micros())? } else { 0 };
+    let keep_us = match kind {
+        Shadows::Growing => i64::try_from(shared.environment.tuning.standby_keep.as_micros())?,
+        Shadows::Placed | Shadows::Left => 0,
+    };
     for id in &shadows {
         if id.end() > edge.plus_us(-keep_us) {
             continue;
@@ -128,7 +142,7 @@ async fn try_tend(
         match in_gap {
             // What the archive has before its first row, or after a gap that is still open, is not known to be there.
             Some((_, true)) => continue,
-            Some((gap, false)) if id.epoch > 0 || !ingesting => {
+            Some((gap, false)) if id.epoch > 0 || kind == Shadows::Left => {
                 tracing::error!(stream = %id.stream, start_utc_us = id.start.0, free_numbers = gap.free_numbers(),
                     "a segment that the archive lacks cannot be filled in; it was moved to the folder `damaged` of its spool");
                 metrics::counter!("evertape_spool_damaged_total", "stream" => id.stream.to_string()).increment(1);

@@ -5,7 +5,7 @@
 //! committed, and keeps it. Never: goes on numbering once its lease is known to be lost.
 
 use super::ground::{self, Ground};
-use super::heal::{self, Tended};
+use super::heal::{self, Shadows, Tended};
 use super::lease::{self, HeldLease, LeaseKeeper, Standing};
 use super::members::Shared;
 use super::segmenter::{CutSegment, Output, Segmenter};
@@ -298,7 +298,7 @@ impl StreamRecorder {
         }
         let done = has_ended && idle && (self.active.is_some() || !left());
         self.wants.send_if_modified(|old| std::mem::replace(old, share.take && !done) != (share.take && !done));
-        if done && self.active.is_some() {
+        if done && self.active.is_some() && self.looked_after() {
             tracing::info!(stream = %self.stream(), "the source has ended; the recording is complete");
             self.deactivate_in_order().await;
         } else if share.hand_over && idle && self.active.is_some() {
@@ -333,8 +333,9 @@ impl StreamRecorder {
 
     /// What is done for a stream that only the spool knows: published if it is free, else filled in.
     async fn left_over(&mut self, idle: bool) -> bool {
-        if self.active.is_some() && idle {
+        if self.active.is_some() && idle && self.looked_after() {
             self.deactivate_in_order().await;
+            self.retry = Some(Instant::now() + LEFT_OVER_EVERY);
         }
         let pending = self.spool.pending().map_or(1, |p| p.len());
         let shadows = self.spool.shadows().map_or(1, |s| s.len());
@@ -435,7 +436,8 @@ impl StreamRecorder {
                         "what is recorded ends in the future: a clock was wrong; the recording goes on behind it, its times moved");
                 }
             }
-            self.commit(cut, name.run).await;
+            let committed = self.commit(cut, name.run).await;
+            self.count(committed);
             return;
         }
         let (spool, id) = (self.spool.clone(), name.clone());
@@ -481,8 +483,12 @@ impl StreamRecorder {
                     let _ = self.spool.demote(&id);
                 }
             }
-            let tending =
-                heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), self.ingest.is_some());
+            let kind = match (&self.active, &self.ingest) {
+                (Some(_), _) => Shadows::Placed,
+                (None, Some(_)) => Shadows::Growing,
+                (None, None) => Shadows::Left,
+            };
+            let tending = heal::tend(self.shared.clone(), self.recorded.clone(), self.spool.clone(), kind);
             self.tending = Some(AbortOnDropHandle::new(tokio::spawn(tending)));
         }
     }

@@ -3,6 +3,7 @@
 use crate::bed::{Bed, Ledger, Process, With, behind, stream, until};
 use crate::proxy::Proxy;
 use crate::source::{Clip, Live};
+use evertape::media::Segment;
 use std::time::Duration;
 
 /// Starts two recorders: a publishes, b has shadows.
@@ -147,6 +148,37 @@ async fn what_the_other_has_is_filled_in() {
     let ledger = bed.ledger().await;
     assert!(ledger.is_whole(), "{ledger:?}");
     assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
+}
+
+/// As below, but the other one dies, too, before the one that is back has looked after anything: it has the stream at
+/// once, and what it had still comes into its place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_one_had_is_filled_in_when_it_takes_over() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_b, with_b) = proxied(&bed).await;
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    to_b.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    first.kill().await;
+    let of_a = bed.listed().await.into_iter().find(|s| s.id.epoch > 1).expect("a has published");
+    let joins = |s: &Segment| s.id.sequence < of_a.id.sequence && of_a.id.start.since(s.id.end()).abs() < 200_000;
+    assert!(!bed.listed().await.iter().any(joins), "nothing is missing before {}", of_a.id.sequence);
+    to_b.set_cut(false);
+    let again = bed.start("b", &with_b);
+    second.kill().await;
+    bed.grows_by(3).await;
+    until("what is missing is filled in", async || bed.listed().await.iter().any(joins)).await;
+    again.stop().await;
+    let ledger = bed.ledger().await;
+    assert_eq!((ledger.twice, bed.spooled("b")), (0, 0), "{ledger:?}");
+    let damaged = std::fs::read_dir(bed.dir.path().join("b/streams/x/damaged")).expect("a folder").count();
+    assert_eq!(damaged, 0, "something could not be filled in");
+    // What nobody took in between the two deaths is missing, in one place, and told.
+    assert!(ledger.gaps[0].len() <= 1, "{ledger:?}");
 }
 
 /// Killed with segments in its spool that nobody else has, while another takes over: when it is back it stands by, and

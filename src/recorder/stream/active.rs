@@ -32,8 +32,21 @@ pub(super) struct Active {
     pub(super) last_shadow: Option<(RunId, u64)>,
     /// Run of shadows in which the committed pictures were looked for.
     pub(super) searched: Option<RunId>,
-    /// When the committed timeline was last gone on with.
+    /// Whether the committed timeline was gone on with, to the sample.
     pub(super) joined: bool,
+    /// When a shadow was last found to lie before the end of what is committed, and left to be looked after.
+    pub(super) left: Option<Instant>,
+}
+
+/// What became of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Committed {
+    /// It has its number.
+    Numbered,
+    /// It lies before the end of what is committed.
+    Covered,
+    /// It could not be spooled.
+    Lost,
 }
 
 impl StreamRecorder {
@@ -70,9 +83,18 @@ impl StreamRecorder {
         numbers.leaves_room |= self.recorded.standby;
         self.backlog = shadows.into();
         let timeline = Timeline::new(numbers.end, joint);
-        let (last_shadow, searched) = (None, None);
-        self.active =
-            Some(Active { timeline, numbers, queue, publishing, drain, stop, last_shadow, searched, joined: false });
+        self.active = Some(Active {
+            timeline,
+            numbers,
+            queue,
+            publishing,
+            drain,
+            stop,
+            last_shadow: None,
+            searched: None,
+            joined: false,
+            left: None,
+        });
         self.show_waiting();
         reached("takeover.begun");
     }
@@ -135,13 +157,52 @@ impl StreamRecorder {
             active.searched = Some(id.run);
             self.search_content(id.run).await;
         }
-        if self.commit(cut, id.run).await {
-            reached("takeover.numbered");
-            let _ = self.spool.remove_shadow(&id);
-            reached("takeover.shadow-removed");
+        match self.commit(cut, id.run).await {
+            // There may be a gap before that end, which it fills: whoever looks after the shadows knows.
+            Committed::Covered if self.may_fill(&id) => {
+                if let Some(active) = &mut self.active {
+                    active.left = Some(Instant::now());
+                }
+            }
+            committed @ (Committed::Numbered | Committed::Covered) => {
+                self.count(committed);
+                reached("takeover.numbered");
+                let _ = self.spool.remove_shadow(&id);
+                reached("takeover.shadow-removed");
+            }
+            Committed::Lost => {}
         }
         self.backlog.pop_front();
         self.show_waiting();
+    }
+
+    /// Counts what is let go because the archive has it.
+    pub(super) fn count(&self, committed: Committed) {
+        if committed == Committed::Covered {
+            let stream = self.recorded.name.to_string();
+            metrics::counter!("evertape_segments_covered_total", "stream" => stream).increment(1);
+        }
+    }
+
+    /// Whether a shadow that is no part of what comes next may be media of an earlier time. Not where its time says
+    /// nothing of that: it ends later than what is committed (a clock was wrong), or its source begins anew each time.
+    fn may_fill(&self, id: &SegmentId) -> bool {
+        !self.repeats() && self.active.as_ref().is_some_and(|active| id.end() <= active.numbers.end)
+    }
+
+    /// Whether a file is recorded, which begins anew with every process: it is not the same media that comes again.
+    fn repeats(&self) -> bool {
+        matches!(self.recorded.source, Some(SourceSpec::Demo | SourceSpec::File(_)))
+    }
+
+    /// Whether what was left before the end of what is committed was looked after; sees to it.
+    pub(super) fn looked_after(&mut self) -> bool {
+        let left = self.active.as_ref().and_then(|active| active.left);
+        let done = left.is_none_or(|left| self.tended > left);
+        if !done {
+            self.tend();
+        }
+        done
     }
 
     /// Looks for the last committed pictures among the shadows of `run`.
@@ -156,11 +217,10 @@ impl StreamRecorder {
         }
     }
 
-    /// Places, numbers and spools a segment; `false` when it could not be spooled.
-    pub(super) async fn commit(&mut self, cut: CutSegment, run: RunId) -> bool {
-        let Some(active) = &mut self.active else { return false };
-        // A file begins anew with every process, and is recorded anew: it is not the same media that comes again.
-        let repeats = matches!(self.recorded.source, Some(SourceSpec::Demo | SourceSpec::File(_)));
+    /// Places, numbers and spools a segment.
+    pub(super) async fn commit(&mut self, cut: CutSegment, run: RunId) -> Committed {
+        let repeats = self.repeats();
+        let Some(active) = &mut self.active else { return Committed::Lost };
         match active.timeline.joint() {
             Some(joint) if joint.run == run => joint.own_run = true,
             Some(_) if repeats => active.timeline.forget_joint(),
@@ -170,11 +230,7 @@ impl StreamRecorder {
         let breaks_media = cut.new_run;
         let cut = match active.timeline.place(cut) {
             Placed::Next(cut) => cut,
-            Placed::Covered => {
-                metrics::counter!("evertape_segments_covered_total", "stream" => self.recorded.name.to_string())
-                    .increment(1);
-                return true;
-            }
+            Placed::Covered => return Committed::Covered,
         };
         if waits {
             active.joined = !cut.new_run;
@@ -198,12 +254,12 @@ impl StreamRecorder {
                 active.numbers.written(&id, discontinuity);
                 active.queue.add(id, Some(prepared));
                 self.show_waiting();
-                true
+                Committed::Numbered
             }
             Err(error) => {
                 active.numbers.lost();
                 self.lost(&id, &error);
-                false
+                Committed::Lost
             }
         }
     }
