@@ -61,10 +61,10 @@ async fn history(bed: &Bed) -> Vec<StreamName> {
             plans.push(Plan { seconds: 6, run, discontinuity, ..Plan::new(stream, number, at_s + n as i64) });
         }
         bed.write(&plans).await;
-        // Another recorder wrote some of them again, one of them on another day.
+        // Another recorder wrote the last ones again, one of them on another day.
         let again =
-            |p: &Plan| Plan { epoch: 2, run: 9, at_s: p.at_s + if p.sequence == 36 { 86_400 } else { 1 }, ..p.clone() };
-        bed.write(&plans[34..37].iter().map(again).collect::<Vec<_>>()).await;
+            |p: &Plan| Plan { epoch: 2, run: 9, at_s: p.at_s + if p.sequence == 59 { 86_400 } else { 1 }, ..p.clone() };
+        bed.write(&plans[57..60].iter().map(again).collect::<Vec<_>>()).await;
     }
     names.into()
 }
@@ -187,6 +187,29 @@ async fn one_stream_of_several_and_damaged_objects(bed: Bed) {
     assert_eq!((done.adopted.written + done.adopted.superseded, done.damaged), (62, 1));
     assert_eq!(done.first_damaged[0].0, *key);
     assert_eq!(again.streams().await.unwrap(), names[..1]);
+}
+
+/// A recorder that lost its stream had stored a number that it could not commit; the next one had not come so far.
+async fn void_numbers_have_no_row(bed: Bed) {
+    let stream = name("one");
+    let mut plans: Vec<Plan> =
+        (0..7).map(|n| Plan { seconds: 6, epoch: 2, ..Plan::new(&stream, n, n as i64 * 6) }).collect();
+    plans.push(Plan { seconds: 6, epoch: 4, run: 2, discontinuity: 1, ..Plan::new(&stream, 7, 44) });
+    bed.write(&plans).await;
+    let (object, void) = Plan { seconds: 6, epoch: 2, ..Plan::new(&stream, 8, 48) }.object();
+    bed.store.put(&void.segment.object, object, "video/mp4").await.unwrap();
+    let (again, _ground) = bed.empty_index().await;
+    for into_existing in [false, true] {
+        let done = reindex(&bed, again.clone(), into_existing).await.unwrap();
+        assert_eq!((done.void, done.damaged), (1, 0));
+        assert_eq!(again.rows(&stream, all_time(), None, 1000).await.unwrap(), bed.rows(&stream).await);
+        assert_eq!(again.tail(&stream).await.unwrap(), bed.index.tail(&stream).await.unwrap());
+        assert_eq!(again.extent(&stream).await.unwrap(), bed.index.extent(&stream).await.unwrap());
+    }
+    // Nothing is thrown away, and nothing of it listed.
+    let report = check_on(&bed, again.clone(), Options { repair: true, ..options() }).await;
+    assert_eq!(counts(&report), BTreeMap::from([(Kind::ObjectWithoutRow, (1, 0))]));
+    assert_eq!(again.rows(&stream, all_time(), None, 1000).await.unwrap().len(), 8);
 }
 
 async fn index_and_bucket_agree(bed: Bed) {
@@ -447,6 +470,7 @@ macro_rules! on_both {
 on_both! {
     reindexing_gives_the_same_playlists,
     one_stream_of_several_and_damaged_objects,
+    void_numbers_have_no_row,
     index_and_bucket_agree,
     what_does_not_fit_is_found_and_mended,
     deep_reads_what_is_inside,

@@ -19,6 +19,7 @@ mod objects;
 mod reindex;
 mod repair;
 mod report;
+mod strays;
 mod summaries;
 
 pub use reindex::{Reindexed, reindex};

@@ -1,18 +1,20 @@
 //! The index from the bucket alone.
 //!
 //! Comes in: a bucket, and an index without rows, or one to be completed. Goes out: a row for each object that is whole;
-//! of two with one number the one of the higher epoch. Never: samples read, objects changed.
+//! of two with one number the one of the higher epoch, and none where the number was void. Never: samples read, objects
+//! changed.
 
 use super::adopting::{self, KnownInits};
 use super::listing::{Day, Hop, Named, named};
 use super::report::Collector;
+use super::strays::Sweep;
 use super::{CheckError, DAYS_AT_ONCE, Options, Progress, READS_AT_ONCE, Run, patiently};
 use crate::crash_points::reached;
-use crate::index::{Adopted, Index};
+use crate::index::{Adopted, Index, IndexErrorKind};
 use crate::media::{ObjectKey, StreamName, UtcRange, UtcUs};
 use crate::store::{ObjectInfo, ObjectStore};
 use futures::StreamExt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Keys in one listing.
@@ -31,6 +33,8 @@ pub struct Reindexed {
     pub first_damaged: Vec<(ObjectKey, String)>,
     /// Files that are not Evertape's.
     pub foreign: u64,
+    /// Whole objects without a row: their number was void, and nobody has given it out anew.
+    pub void: u64,
 }
 
 /// Writes the rows of all objects of the bucket (of `streams` only, unless empty).
@@ -59,8 +63,10 @@ pub async fn reindex(
         drop(jobs);
         discovered
     };
+    let mut seen = BTreeSet::new();
     let days = futures::stream::poll_fn(move |context| found.poll_recv(context));
     let adopting = async {
+        let days = days.inspect(|day: &Day| _ = seen.insert(day.stream.clone()));
         let mut days = days.map(|day| adopt_day(&run, day, &inits)).buffer_unordered(DAYS_AT_ONCE);
         while let Some(day) = days.next().await {
             let day = day?;
@@ -75,7 +81,40 @@ pub async fn reindex(
     let (discovered, adopted) = futures::join!(discovering, adopting);
     adopted?;
     done.foreign += discovered?;
+    for stream in seen {
+        done.void += withdraw_strays(&run, &stream).await?;
+    }
     Ok(done)
+}
+
+/// Takes back the rows whose number was void: nothing tells before all of them are there.
+async fn withdraw_strays(run: &Run, stream: &StreamName) -> Result<u64, CheckError> {
+    let all = UtcRange::new(UtcUs(i64::MIN), UtcUs(i64::MAX));
+    let (mut sweep, mut after) = (Sweep::default(), None);
+    loop {
+        let page = match patiently(async || run.index.rows(stream, all, after, PAGE).await).await {
+            Ok(page) => page,
+            Err(error) if error.kind == IndexErrorKind::Damaged => {
+                tracing::warn!(%stream, %error, "void numbers were not looked for behind a row that cannot be read");
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let Some(last) = page.last() else { break };
+        after = Some((last.segment.id.start, last.segment.id.sequence));
+        page.into_iter().for_each(|row| sweep.push(row.segment.id, row.segment.discontinuity));
+    }
+    let mut withdrawn = 0;
+    match sweep.strays() {
+        Ok(strays) => {
+            for strays in strays.chunks(PAGE) {
+                withdrawn += patiently(async || run.index.withdraw(stream, strays).await).await?;
+            }
+        }
+        Err(segments) => tracing::warn!(%stream, segments,
+            "at least so many segments overlap others or are out of order, too many to tell which are right; they stay"),
+    }
+    Ok(withdrawn)
 }
 
 async fn refuse_rows(index: &dyn Index, streams: &[StreamName]) -> Result<(), CheckError> {

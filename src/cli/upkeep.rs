@@ -168,6 +168,9 @@ pub async fn reindex(config: Config, args: ReindexArgs) -> anyhow::Result<()> {
             adopted.reserved
         );
     }
+    if done.void > 0 {
+        println!("  {} objects were left out: the recorder that made them had lost their stream by then", done.void);
+    }
     for (key, why) in &done.first_damaged {
         println!("  not readable: {key}: {why}");
     }

@@ -305,6 +305,10 @@ impl<I: Index + ?Sized> Keeping for FaultyIndex<I> {
         self.call("adopt", self.inner.adopt(stream, segments, inits)).await
     }
 
+    async fn withdraw(&self, stream: &StreamName, segments: &[SegmentId]) -> Result<u64> {
+        self.call("withdraw", self.inner.withdraw(stream, segments)).await
+    }
+
     async fn rows(
         &self,
         stream: &StreamName,

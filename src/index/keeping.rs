@@ -76,6 +76,11 @@ pub trait Keeping: Send + Sync + 'static {
     /// yet, of a lower epoch, is reserved: nothing is written.
     async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted>;
 
+    /// Removes the listed rows of these very segments of `stream`, up to a thousand: their numbers turned out to be void.
+    /// Their objects stay. While nobody holds the lease, the tail goes back to the newest row that is left. Returns how
+    /// many were listed.
+    async fn withdraw(&self, stream: &StreamName, segments: &[SegmentId]) -> Result<u64>;
+
     /// Up to `limit` rows that start in `window`, listed or marked, by start and number, after `after` if given.
     async fn rows(
         &self,

@@ -50,6 +50,14 @@ pub(super) const DELETE_SEGMENT: &str =
 pub(super) const DELETE_MARKED: &str = "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3 \
     and epoch = $4 and run = $5 and marked_utc_us is not null";
 
+/// stream, start, sequence, epoch, run: only while listed, and only that very segment.
+pub(super) const DELETE_ONE: &str = "delete from segments where stream = $1 and start_utc_us = $2 and sequence = $3 \
+    and epoch = $4 and run = $5 and marked_utc_us is null";
+
+/// stream → `TailColumns` of the row with the highest number.
+pub(super) const NEWEST_ROW: &str = "select sequence, discontinuity, start_utc_us + duration_us from segments \
+    where stream = $1 order by sequence desc limit 1";
+
 /// stream, start, sequence.
 pub(super) const DELETE_TABLES: &str =
     "delete from sample_tables where stream = $1 and start_utc_us = $2 and sequence = $3";

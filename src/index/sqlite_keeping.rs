@@ -69,6 +69,42 @@ impl Keeping for SqliteIndex {
         .await
     }
 
+    async fn withdraw(&self, stream: &StreamName, segments: &[SegmentId]) -> Result<u64> {
+        within(OPERATION_TIMEOUT, "taking rows back", async {
+            let failed = during("taking rows back");
+            let mut tx = self.write("taking rows back").await?;
+            let Some(mut state) = stream_row(&mut tx, stream).await? else { return Ok(0) };
+            let mut gone = 0;
+            for id in segments.iter().filter(|id| id.stream == *stream) {
+                let delete = sqlx::query(sql::DELETE_ONE)
+                    .bind(stream.as_str())
+                    .bind(id.start.0)
+                    .bind(bound(id.sequence))
+                    .bind(bound(id.epoch))
+                    .bind(id.run.0.to_be_bytes().to_vec());
+                if delete.execute(&mut *tx).await.map_err(&failed)?.rows_affected() > 0 {
+                    gone += 1;
+                    let tables = sqlx::query(sql::DELETE_TABLES).bind(stream.as_str()).bind(id.start.0);
+                    tables.bind(bound(id.sequence)).execute(&mut *tx).await.map_err(&failed)?;
+                }
+            }
+            if gone > 0 {
+                let last = state.tail.next_sequence.checked_sub(1);
+                if segments.iter().any(|id| Some(id.sequence) == last) {
+                    let ask = sqlx::query_as(sql::NEWEST_ROW).bind(stream.as_str());
+                    state = state.withdrawn(ask.fetch_optional(&mut *tx).await.map_err(&failed)?)?;
+                }
+                if let Some(bounds) = state.extent {
+                    state = state.with_extent(look_for_extent(&mut tx, stream.as_str(), bounds, false).await?);
+                }
+                write_stream(&mut tx, stream.as_str(), &state).await?;
+            }
+            tx.commit().await.map_err(&failed)?;
+            Ok(gone)
+        })
+        .await
+    }
+
     async fn rows(
         &self,
         stream: &StreamName,

@@ -13,6 +13,9 @@ use crate::media::{ObjectKey, Segment, StreamName, UtcUs};
 pub(super) type StreamColumns =
     (Option<String>, i64, Option<i64>, i64, i64, Option<i64>, Option<i64>, Option<i64>, i64);
 
+/// Number, discontinuity and end of the newest row.
+pub(super) type TailColumns = (i64, i64, i64);
+
 /// One row of `streams`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct StreamRow {
@@ -134,6 +137,19 @@ impl StreamRow {
         self.extent =
             Some(Extent { first_start: first.min(start), live_edge: edge.max(end), longest_us: self.longest_us });
         self
+    }
+
+    /// The row after the newest ones were taken back and `newest` is left. Whoever holds the lease goes on from the tail as
+    /// it was.
+    pub fn withdrawn(mut self, newest: Option<TailColumns>) -> Result<Self> {
+        if let Some((sequence, discontinuity, end)) = newest.filter(|_| self.holder.is_none()) {
+            let next_sequence = from_sql(sequence, "sequence")?.saturating_add(1);
+            if next_sequence < self.tail.next_sequence {
+                let discontinuity = from_sql(discontinuity, "discontinuity")?;
+                self.tail = Tail { next_sequence, discontinuity, end: Some(UtcUs(end)) };
+            }
+        }
+        Ok(self)
     }
 
     /// The row with another extent.

@@ -283,6 +283,9 @@ impl<I: Index> Keeping for Patient<I> {
     async fn adopt(&self, stream: &StreamName, segments: &[SegmentWithTables], inits: &[InitInfo]) -> Result<Adopted> {
         patient!(self.0.adopt(stream, segments, inits))
     }
+    async fn withdraw(&self, stream: &StreamName, segments: &[SegmentId]) -> Result<u64> {
+        patient!(self.0.withdraw(stream, segments))
+    }
     async fn rows(
         &self,
         stream: &StreamName,

@@ -3,7 +3,7 @@
 use crate::bed::{Bed, DAY, LONG_US, all_time, at, inits, range, segment, stream};
 use evertape::index::{Adopted, Amount, AppliedRetention, Extent, IndexErrorKind, Row, Tail};
 use evertape::media::lock::{Lock, LockId};
-use evertape::media::segment::SegmentWithTables;
+use evertape::media::segment::{SegmentId, SegmentWithTables};
 use evertape::media::{StreamName, UtcUs};
 
 fn numbers(rows: &[Row]) -> Vec<u64> {
@@ -95,6 +95,37 @@ pub async fn adoption_goes_on_beside_a_recorder(bed: Bed) {
     // A segment of another stream is no segment of this one.
     let error = bed.index.adopt(&stream("two"), &orphans, &[]).await.unwrap_err();
     assert_eq!(error.kind, IndexErrorKind::Other);
+}
+
+pub async fn void_numbers_are_taken_back(bed: Bed) {
+    let name = stream("one");
+    let rows: Vec<_> = (0..5).map(|n| segment(&name, n, 1, n as i64 * 6, 6)).collect();
+    bed.index.adopt(&name, &rows, &inits()).await.unwrap();
+    let id = |n: usize| rows[n].segment.id.clone();
+    let other = |of: SegmentId| SegmentId { epoch: of.epoch + 1, ..of };
+    bed.index.mark(&[id(1)], at(1000)).await.unwrap();
+    // Only what is listed, and only those very ones.
+    let gone = bed.index.withdraw(&name, &[id(1), other(id(2)), id(3)]).await.unwrap();
+    assert!(gone == 1 || !bed.exact, "{gone}");
+    assert_eq!(bed.index.tail(&name).await.unwrap(), Tail { next_sequence: 5, discontinuity: 0, end: Some(at(30)) });
+    let numbers = async || bed.listed(&name).await.iter().map(|s| s.id.sequence).collect::<Vec<_>>();
+    assert_eq!(numbers().await, [0, 2, 4]);
+    let bytes = |n: usize| rows[n].segment.object_length;
+    assert_eq!(bed.index.stored_bytes(&name).await.unwrap(), bytes(0) + bytes(2) + bytes(4));
+    let tables = bed.index.sample_tables(&name, 0, 9).await.unwrap();
+    assert_eq!(tables.iter().map(|t| t.0).collect::<Vec<_>>(), [0, 1, 2, 4]);
+    // The newest one: whoever comes next goes on behind what is left.
+    bed.index.withdraw(&name, &[id(4)]).await.unwrap();
+    assert_eq!(bed.index.tail(&name).await.unwrap(), Tail { next_sequence: 3, discontinuity: 0, end: Some(at(18)) });
+    assert_eq!(bed.index.extent(&name).await.unwrap().unwrap().live_edge, at(18));
+    // Whoever has the stream has read the tail.
+    let lease = bed.lease(&name, "x").await;
+    bed.index.withdraw(&name, &[id(2)]).await.unwrap();
+    assert_eq!(bed.index.tail(&name).await.unwrap().next_sequence, 3);
+    bed.put(&lease, &segment(&name, 3, lease.epoch, 18, 6)).await;
+    assert_eq!(numbers().await, [0, 3]);
+    assert_eq!(bed.index.withdraw(&stream("two"), &[id(0)]).await.unwrap(), 0);
+    assert_eq!(numbers().await, [0, 3]);
 }
 
 pub async fn a_number_that_the_holder_may_give_out_is_not_adopted(bed: Bed) {

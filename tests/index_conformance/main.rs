@@ -64,6 +64,7 @@ conformance! {
     keeping::a_mark_by_name_meets_only_that_segment,
     keeping::nothing_that_overlaps_a_lock_is_marked,
     keeping::a_number_that_the_holder_may_give_out_is_not_adopted,
+    keeping::void_numbers_are_taken_back,
     keeping::a_lock_that_has_expired_keeps_nothing,
     keeping::locks_are_listed_by_time,
     keeping::bytes_are_counted,

@@ -255,10 +255,6 @@ impl World {
     /// From an empty index; what was listed must be listed, as it was.
     pub async fn reindex(&mut self, trouble: Trouble) -> Result<(), String> {
         let before = self.actual_rows().await?;
-        // The bucket alone cannot tell that such a number was void.
-        let void = self.void_objects().await;
-        self.store.delete(&void).await.map_err(|e| e.to_string())?;
-        self.count("void objects removed before reindexing", void.len() as u64);
         let (index, install) = self.empty_index().await;
         let old = std::mem::replace(&mut self.index, index.clone());
         let troubled = self.troubled(trouble, &[StoreCall::Get, StoreCall::List]);
