@@ -27,6 +27,8 @@ pub struct With {
     pub store: Option<String>,
     /// `standby_keep`, where it is not the bed's own.
     pub standby_keep: Option<String>,
+    /// The stream is not in the configuration any more.
+    pub forgets_stream: bool,
     /// More configuration, of `[recorder]`.
     pub settings: String,
     /// `EVERTAPE_CLOCK_OFFSET`
@@ -223,17 +225,18 @@ impl Bed {
     pub fn start(&self, name: &str, with: &With) -> Process {
         let dir = self.dir.path();
         let config = dir.join(format!("{name}.toml"));
+        let source = with.source.as_ref().unwrap_or(&self.live.url);
+        let stream = format!("[[stream]]\nname = \"x\"\nsource = \"{source}\"\nstandby = {}\n", self.standby);
         let text = format!(
             "[index]\nurl = \"{}\"\n[recorder]\nspool = \"{}\"\nsegment_seconds = {}\nlease = \"{}s\"\n\
-             standby_keep = \"{}\"\n{}\n[[stream]]\nname = \"x\"\nsource = \"{}\"\nstandby = {}\n[store]\n{}\n",
+             standby_keep = \"{}\"\n{}\n{}[store]\n{}\n",
             with.index.as_ref().unwrap_or(&self.index_url),
             dir.join(name).display(),
             self.segment_seconds,
             self.lease_s,
             with.standby_keep.clone().unwrap_or_else(|| format!("{}s", self.standby_keep_s)),
             with.settings,
-            with.source.as_ref().unwrap_or(&self.live.url),
-            self.standby,
+            if with.forgets_stream { "" } else { &stream },
             with.store.as_ref().unwrap_or(&self.store_settings),
         );
         std::fs::write(&config, text).expect("a configuration");
@@ -270,9 +273,22 @@ impl Bed {
 
     /// Waits until both... until `name` has shadows that reach the present.
     pub async fn shadows(&self, name: &str, count: usize) {
-        let folder = self.dir.path().join(name).join("streams/x/shadow");
-        let there = || std::fs::read_dir(&folder).into_iter().flatten().flatten().count();
-        until(&format!("{name} keeps shadows"), async || there() >= count).await;
+        until(&format!("{name} keeps shadows"), async || self.shadowed(name) >= count).await;
+    }
+
+    /// Shadows in the spool `name`.
+    pub fn shadowed(&self, name: &str) -> usize {
+        self.in_folder(name, "shadow")
+    }
+
+    /// What was set aside in the spool `name`.
+    pub fn damaged(&self, name: &str) -> usize {
+        self.in_folder(name, "damaged")
+    }
+
+    fn in_folder(&self, name: &str, folder: &str) -> usize {
+        let folder = self.dir.path().join(name).join("streams/x").join(folder);
+        std::fs::read_dir(folder).into_iter().flatten().flatten().count()
     }
 
     /// Files that wait in the spool `name`, shadows not counted.

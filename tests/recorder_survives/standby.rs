@@ -175,10 +175,33 @@ async fn what_a_killed_one_had_is_filled_in_when_it_takes_over() {
     again.stop().await;
     let ledger = bed.ledger().await;
     assert_eq!((ledger.twice, bed.spooled("b")), (0, 0), "{ledger:?}");
-    let damaged = std::fs::read_dir(bed.dir.path().join("b/streams/x/damaged")).expect("a folder").count();
-    assert_eq!(damaged, 0, "something could not be filled in");
+    assert_eq!(bed.damaged("b"), 0, "something could not be filled in");
     // What nobody took in between the two deaths is missing, in one place, and told.
     assert!(ledger.gaps[0].len() <= 1, "{ledger:?}");
+}
+
+/// The stream is nobody's any more, and not in the configuration either: what waited for an earlier gap still fills it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_left_of_a_stream_without_a_source_is_filled_in() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_b, with_b) = proxied(&bed).await;
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    to_b.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    first.kill().await;
+    second.kill().await;
+    assert!(!bed.ledger().await.is_whole(), "nothing is missing");
+    to_b.set_cut(false);
+    let again = bed.start("b", &With { forgets_stream: true, ..with_b });
+    until("what is missing is filled in", async || bed.ledger().await.is_whole()).await;
+    until("nothing is left", async || bed.spooled("b") == 0 && bed.shadowed("b") == 0).await;
+    until("the stream is let go", async || bed.index.holder(&stream()).await.expect("an answer").is_none()).await;
+    again.stop().await;
+    assert_eq!(bed.damaged("b"), 0, "something could not be filled in");
 }
 
 /// Killed with segments in its spool that nobody else has, while another takes over: when it is back it stands by, and
