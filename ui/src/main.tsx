@@ -5,7 +5,10 @@ import { startRoute } from "./state/route.ts";
 import { startServerState } from "./state/server.ts";
 import "./style/base.css";
 import "./style/screens.css";
-import "./style/dvr.css";
+import "./style/player.css";
+import "./style/timeline.css";
+import "./style/export.css";
+import "./style/dvr-narrow.css";
 
 startPreferences();
 startRoute();
