@@ -16,6 +16,7 @@
 //! | formats (pure) | [`container`], [`manifest`] |
 //! | vocabulary (pure) | [`media`] |
 
+pub mod causes;
 pub mod check;
 pub mod clock;
 pub mod config;

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["media"],
     &["container", "manifest"],
     &["playback"],
-    &["clock", "crash_points", "store", "index"],
+    &["causes", "clock", "crash_points", "store", "index"],
     &["recorder", "web", "janitor", "check"],
     &["config", "cli", "main"],
 ];

@@ -237,8 +237,8 @@ async fn what_does_not_fit_is_found_and_mended(bed: Bed) {
     // Objects without row: in a day that has rows, in one that has none, of a stream nobody knows of; a young one.
     let (other, new) = (name("other"), name("one/three"));
     let orphans = [
-        Plan::new(stream, 100, 70),
-        Plan::new(stream, 101, 100 * 86_400),
+        Plan { epoch: 2, discontinuity: 30, ..Plan::new(stream, 100, 59 * 21_600 + 86_400 + 70) },
+        Plan { epoch: 2, discontinuity: 31, ..Plan::new(stream, 101, 100 * 86_400) },
         Plan::new(&other, 0, 0),
         Plan { epoch: 7, run: 8, seconds: 6, ..Plan::new(stream, 8, 48) },
         Plan::new(&new, 0, 365 * 86_400 - 60),

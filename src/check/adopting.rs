@@ -26,12 +26,14 @@ pub(super) struct KnownInits {
     known: Mutex<BTreeMap<(StreamName, InitHash), Option<InitInfo>>>,
 }
 
+/// Objects that are not right, and why.
+pub(super) type Damaged = Vec<(ObjectKey, String)>;
+
 /// What became of a batch.
 #[derive(Default)]
 pub(super) struct Batch {
     pub adopted: Adopted,
-    /// Objects that are not right, and why.
-    pub damaged: Vec<(ObjectKey, String)>,
+    pub damaged: Damaged,
 }
 
 /// Reads objects of one stream and writes their rows.
@@ -41,7 +43,13 @@ pub(super) async fn adopt(
     objects: &[ObjectInfo],
     inits: &KnownInits,
 ) -> Result<Batch, CheckError> {
-    let mut batch = Batch::default();
+    let (rows, damaged) = read(run, objects).await?;
+    Ok(Batch { damaged, ..write(run, stream, rows, inits).await? })
+}
+
+/// What objects say, and those that are not right, and why.
+pub(super) async fn read(run: &Run, objects: &[ObjectInfo]) -> Result<(Vec<SegmentWithTables>, Damaged), CheckError> {
+    let mut damaged = Vec::new();
     let mut rows: Vec<SegmentWithTables> = Vec::with_capacity(objects.len());
     let scans = objects.iter().map(|o| async move { (o, objects::scan(run, &o.key, o.object_bytes).await) });
     let mut scans = futures::stream::iter(scans).buffered(AHEAD);
@@ -49,10 +57,21 @@ pub(super) async fn adopt(
         match read {
             Ok(row) => rows.push(row),
             Err(Unread::Gone) => {}
-            Err(Unread::Damaged(why)) => batch.damaged.push((object.key.clone(), why)),
+            Err(Unread::Damaged(why)) => damaged.push((object.key.clone(), why)),
             Err(Unread::Store(error)) => return Err(error.into()),
         }
     }
+    Ok((rows, damaged))
+}
+
+/// Writes rows of one stream, with the init segments they need.
+pub(super) async fn write(
+    run: &Run,
+    stream: &StreamName,
+    rows: Vec<SegmentWithTables>,
+    inits: &KnownInits,
+) -> Result<Batch, CheckError> {
+    let mut batch = Batch::default();
     let hashes: BTreeSet<InitHash> = rows.iter().flat_map(|r| r.segment.tracks.iter().map(|t| t.init)).collect();
     let mut infos = Vec::new();
     for hash in hashes {

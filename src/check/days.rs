@@ -13,11 +13,10 @@ use super::objects::{self, Unread};
 use super::repair::Missing;
 use super::report::Kind;
 use super::summaries::Summaries;
-use super::{CheckError, Progress, Run, YOUNG_US, patiently};
+use super::{CheckError, Progress, Run, YOUNG_US, patiently, place};
 use crate::index::{IndexErrorKind, Row};
 use crate::media::segment::SegmentId;
 use crate::media::{ObjectKey, StreamName, UtcRange, UtcUs};
-use crate::playback::plan::MAX_LOST;
 use crate::store::{ObjectInfo, StoreErrorKind};
 use futures::StreamExt;
 use std::collections::BTreeMap;
@@ -274,39 +273,16 @@ async fn orphan(run: &Run, id: SegmentId, info: ObjectInfo) -> Result<Option<(Se
     }
 }
 
-/// Whether an object has no place among the rows: the one before it, with room left between the two at most, is of a
-/// recorder that took the stream over, so that its number was void; or it does not lie between its neighbours in time.
-async fn has_no_place(run: &Run, id: &SegmentId) -> Result<bool, CheckError> {
-    let row = async |number| patiently(async || run.index.row(&id.stream, number).await).await;
-    for number in (id.sequence.saturating_sub(MAX_LOST + 1)..id.sequence).rev() {
-        if let Some(before) = row(number).await?.map(|row| row.segment.id) {
-            if before.epoch > id.epoch || before.end() > id.start {
-                return Ok(true);
-            }
-            // What was filled in has no epoch.
-            if before.epoch > 0 {
-                break;
-            }
-        }
-    }
-    for number in id.sequence + 1..=id.sequence.saturating_add(MAX_LOST + 1) {
-        if let Some(after) = row(number).await? {
-            return Ok(after.segment.id.start < id.end());
-        }
-    }
-    Ok(false)
-}
-
 /// Adopts orphans.
 async fn repair(run: &Run, orphans: Vec<(SegmentId, ObjectInfo)>, known: &KnownInits) -> Result<(), CheckError> {
     let mut by_stream: BTreeMap<StreamName, Vec<ObjectInfo>> = BTreeMap::new();
     for (id, info) in orphans {
-        if !has_no_place(run, &id).await? {
-            by_stream.entry(id.stream).or_default().push(info);
-        }
+        by_stream.entry(id.stream).or_default().push(info);
     }
     for (stream, objects) in by_stream {
-        let batch = adopting::adopt(run, &stream, &objects, known).await?;
+        let (rows, damaged) = adopting::read(run, &objects).await?;
+        let rows = place::with_place(run, rows).await?;
+        let batch = adopting::Batch { damaged, ..adopting::write(run, &stream, rows, known).await? };
         run.report.repaired(Kind::ObjectWithoutRow, batch.adopted.written + batch.adopted.kept);
         for (key, why) in batch.damaged {
             run.report.add(Kind::DamagedObject, Some(&stream), &key, why);

@@ -16,6 +16,7 @@ mod days;
 mod inits;
 mod listing;
 mod objects;
+mod place;
 mod reindex;
 mod repair;
 mod report;

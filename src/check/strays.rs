@@ -32,8 +32,11 @@ impl Sweep {
     pub fn push(&mut self, id: SegmentId, discontinuity: u64) {
         self.segments += 1;
         while let Some((last, before)) = self.placed.back() {
-            let follows = last.sequence < id.sequence && last.end() <= id.start && *before <= discontinuity;
-            if follows || last.epoch == id.epoch {
+            let in_time = last.sequence < id.sequence && last.end() <= id.start;
+            let is_counted = *before <= discontinuity;
+            // Of what was filled in no epoch tells when that was.
+            let cannot_tell = last.epoch == id.epoch || (in_time && last.epoch.min(id.epoch) == 0);
+            if (in_time && is_counted) || cannot_tell {
                 break;
             }
             if last.epoch > id.epoch {
@@ -99,6 +102,8 @@ mod tests {
         // Nobody has its number, or its time: it is what the archive would lack.
         let unheard = vec![(1, 1, 0, 4, 0), (2, 4, 4, 8, 0), (3, 2, 8, 12, 0)];
         assert_eq!(strays(unheard), Ok(vec![]));
+        let filled_and_unclear = vec![(26, 4, 0, 4, 9), (47, 0, 100, 104, 7), (48, 0, 104, 108, 7)];
+        assert_eq!(strays(filled_and_unclear), Ok(vec![]));
         let one_recorder = vec![(1, 7, 0, 4, 0), (2, 7, 3, 8, 0), (3, 7, 7, 10, 0)];
         assert_eq!(strays(one_recorder), Ok(vec![]));
     }

@@ -10,6 +10,7 @@ mod source_test;
 mod upkeep;
 
 use clap::{Args, Parser, Subcommand};
+use evertape::causes::causes;
 use evertape::config::Config;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -171,8 +172,8 @@ pub fn main(cli: Cli) -> ExitCode {
         Err(error) => {
             // Once, in the form in which whoever reads the log expects it.
             match log_format {
-                logging::LogFormat::Json => tracing::error!(error = %format!("{error:#}"), "ended"),
-                logging::LogFormat::Text => eprintln!("evertape: {error:#}"),
+                logging::LogFormat::Json => tracing::error!(error = %causes(&error), "ended"),
+                logging::LogFormat::Text => eprintln!("evertape: {}", causes(&error)),
             }
             ExitCode::FAILURE
         }

@@ -2,6 +2,7 @@
 
 use super::roles::{connect, janitor_rules, migrate_with_patience, stop_on_signals};
 use clap::Args;
+use evertape::causes::causes;
 use evertape::check::{self, Progress};
 use evertape::clock;
 use evertape::config::Config;
@@ -121,7 +122,7 @@ pub async fn check(config: Config, args: CheckArgs) -> ExitCode {
     let report = match run.await {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("evertape: {error:#}");
+            eprintln!("evertape: {}", causes(&error));
             return ExitCode::from(2);
         }
     };
@@ -223,7 +224,7 @@ pub async fn janitor(config: Config, args: JanitorArgs) -> anyhow::Result<()> {
                 }
             }
             Err(error) => {
-                let _ = writeln!(text, "{stream}: failed: {error:#}");
+                let _ = writeln!(text, "{stream}: failed: {}", causes(&error));
                 failed += 1;
             }
         }

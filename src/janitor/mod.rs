@@ -6,6 +6,7 @@
 //! Never: deletes what is not marked; marks what is locked, or most of a stream at once unless that is meant.
 //! Any number of janitors may run at once: each step may be repeated, and done by two.
 
+use crate::causes::causes;
 use crate::clock;
 use crate::crash_points::reached;
 use crate::index::Index;
@@ -85,14 +86,14 @@ pub async fn run(store: Arc<dyn ObjectStore>, index: Arc<dyn Index>, rules: Rule
         let rounds = match rounds {
             Ok(rounds) => rounds,
             Err(error) => {
-                tracing::warn!(error = %format!("{error:#}"), "retention failed; tried again");
+                tracing::warn!(error = %causes(&error), "retention failed; tried again");
                 continue;
             }
         };
         for (stream, outcome) in rounds {
             match outcome {
                 Ok(round) => report(&stream, &round, &mut refused),
-                Err(error) => tracing::warn!(%stream, error = %format!("{error:#}"), "retention failed; tried again"),
+                Err(error) => tracing::warn!(%stream, error = %causes(&error), "retention failed; tried again"),
             }
         }
     }

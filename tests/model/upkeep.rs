@@ -4,15 +4,17 @@ use crate::operations::{Trouble, Who};
 use crate::recorded::all_time;
 use crate::world::{GRACE_S, Known, SECONDS, World, slot_start};
 use evertape::check::{self, Kind, Options};
+use evertape::container::cmaf;
 use evertape::index::{self, Index, Row};
 use evertape::janitor::{Keep, Mode, Rules, round};
 use evertape::media::lock::{Lock, LockId};
 use evertape::media::segment::SegmentId;
 use evertape::media::{ObjectKey, UtcRange, UtcUs};
-use evertape::store::ObjectStore;
 use evertape::store::faults::Operation as StoreCall;
+use evertape::store::{self, ObjectStore};
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -228,7 +230,7 @@ impl World {
             let harmless = matches!(kind, Kind::SupersededObject | Kind::ConflictingObject);
             // A number that the holder may give out yet, or that was another's already.
             let reserved =
-                *kind == Kind::ObjectWithoutRow && (self.lease.is_some() || !self.void_objects().await.is_empty());
+                *kind == Kind::ObjectWithoutRow && (self.lease.is_some() || !self.void_objects(false).await.is_empty());
             if !harmless && !reserved && group.repaired < group.count {
                 return Err(format!("{kind:?} is left: {report}"));
             }
@@ -237,24 +239,39 @@ impl World {
     }
 
     /// Objects that no row names, and that have no place among the rows: their number was void when they were stored, or
-    /// what took it has gone since.
-    async fn void_objects(&self) -> Vec<ObjectKey> {
+    /// what took it has gone since. `miscounted`: only those whose discontinuities do not fit.
+    async fn void_objects(&self, miscounted: bool) -> Vec<ObjectKey> {
         let named = |key: &String| self.rows.values().any(|r| r.object.as_str() == key);
         let keys = self.objects().await.into_keys().filter(|key| !named(key));
-        let void = keys.filter_map(|key| ObjectKey::parse(&key)).filter(|key| {
-            let Some(id) = SegmentId::parse_object_key(key) else { return false };
-            self.rows.values().any(|r| match r.id.sequence.cmp(&id.sequence) {
-                std::cmp::Ordering::Less => (id.epoch > 0 && r.id.epoch > id.epoch) || r.id.end() > id.start,
-                std::cmp::Ordering::Greater => r.id.start < id.end(),
-                std::cmp::Ordering::Equal => false,
-            })
-        });
-        void.collect()
+        let mut void = Vec::new();
+        for key in keys.filter_map(|key| ObjectKey::parse(&key)) {
+            let Some(id) = SegmentId::parse_object_key(&key) else { continue };
+            let bytes = store::read_all(&*self.store, &key, 0..1 << 30).await.expect("an object");
+            let discontinuity = cmaf::read_segment(&key, &bytes).expect("a segment").segment.discontinuity;
+            let is_out_of_order = self.rows.values().any(|r| match r.id.sequence.cmp(&id.sequence) {
+                Ordering::Less => (id.epoch > 0 && r.id.epoch > id.epoch) || r.id.end() > id.start,
+                Ordering::Greater => r.id.start < id.end(),
+                Ordering::Equal => false,
+            });
+            let is_miscounted = self.rows.values().any(|r| match r.id.sequence.cmp(&id.sequence) {
+                Ordering::Less => r.discontinuity > discontinuity,
+                Ordering::Greater => r.discontinuity < discontinuity,
+                Ordering::Equal => false,
+            });
+            if is_miscounted || (is_out_of_order && !miscounted) {
+                void.push(key);
+            }
+        }
+        void
     }
 
     /// From an empty index; what was listed must be listed, as it was.
     pub async fn reindex(&mut self, trouble: Trouble) -> Result<(), String> {
         let before = self.actual_rows().await?;
+        // Beside what was filled in, and has no epoch, the bucket alone cannot tell which of the two is miscounted.
+        let miscounted = self.void_objects(true).await;
+        self.store.delete(&miscounted).await.map_err(|e| e.to_string())?;
+        self.count("miscounted objects removed before reindexing", miscounted.len() as u64);
         let (index, install) = self.empty_index().await;
         let old = std::mem::replace(&mut self.index, index.clone());
         let troubled = self.troubled(trouble, &[StoreCall::Get, StoreCall::List]);
