@@ -45,12 +45,13 @@ async fn has_place(run: &Run, segment: &Segment) -> Result<bool, CheckError> {
     if !is_between {
         return Ok(false);
     }
-    // Nor where a recorder took the stream over before it: then its number was void. What was filled in has no epoch.
+    // Nor where a recorder took the stream over before it: then its number was void. What fills a gap has no epoch.
     for number in (id.sequence.saturating_sub(MAX_LOST + 1)..id.sequence).rev() {
         let row = patiently(async || run.index.row(stream, number).await).await?;
         let Some(before) = row.map(|row| row.segment) else { continue };
         if before.id.epoch > 0 || !in_order(&before, segment) {
-            return Ok(before.id.epoch <= id.epoch && in_order(&before, segment));
+            let is_void = id.epoch > 0 && before.id.epoch > id.epoch;
+            return Ok(!is_void && in_order(&before, segment));
         }
     }
     Ok(true)

@@ -224,7 +224,7 @@ pub async fn janitor(config: Config, args: JanitorArgs) -> anyhow::Result<()> {
                 }
             }
             Err(error) => {
-                let _ = writeln!(text, "{stream}: failed: {}", causes(&error));
+                let _ = writeln!(text, "{stream}: failed: {}", causes(error));
                 failed += 1;
             }
         }

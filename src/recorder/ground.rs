@@ -10,7 +10,7 @@ use super::spool::StreamSpool;
 use super::timeline::{Joint, hash_of};
 use crate::container::cmaf;
 use crate::crash_points::reached;
-use crate::index::{Index, Lease};
+use crate::index::{Index, Lease, Tail};
 use crate::media::segment::{SegmentId, SegmentWithTables};
 use crate::media::{Segment, StreamName, UtcUs};
 use crate::store;
@@ -47,8 +47,10 @@ pub async fn prepare(
     let stream = &lease.stream;
     let tail = index.tail(stream).await?;
     let newest = index.newest(stream, END_OF_TIME, LOOK_BACK).await?;
-    let last_epoch = last_epoch(index, stream, tail.next_sequence).await?;
-    let kept = tokio::task::spawn_blocking(move || still_numbered(&spool, last_epoch)).await??;
+    let reader = spool.clone();
+    let pending = tokio::task::spawn_blocking(move || reader.pending()).await??;
+    let are_void = numbers_are_void(index, &tail, &pending).await?;
+    let kept = tokio::task::spawn_blocking(move || still_numbered(&spool, pending, are_void)).await??;
     let mut committed = with_tables(index, stream, newest).await?;
     let mut numbers = Numbers {
         sequence: tail.next_sequence,
@@ -57,7 +59,7 @@ pub async fn prepare(
         lost: false,
         end: tail.end.unwrap_or(UtcUs(0)),
         segment_us: 0,
-        leaves_room: taken_over && last_epoch != 0,
+        leaves_room: taken_over && tail.next_sequence > 0,
     };
     if let Some(newest) = kept.pending.last() {
         numbers.sequence = numbers.sequence.max(newest.sequence + 1);
@@ -78,11 +80,26 @@ pub async fn prepare(
     Ok(Ground { numbers, pending: kept.pending, joint })
 }
 
-/// Epoch under which the last number was given, 0 where none was. Not that of the newest listed row: it may have been filled
-/// in, which has no epoch. Where the row is gone already, whatever waits here is older.
-async fn last_epoch(index: &dyn Index, stream: &StreamName, next_sequence: u64) -> anyhow::Result<u64> {
-    let Some(last) = next_sequence.checked_sub(1) else { return Ok(0) };
-    Ok(index.row(stream, last).await?.map_or(u64::MAX, |row| row.segment.id.epoch))
+/// Whether the numbers of what waits in a spool, `pending` by number, are another's by now.
+///
+/// # Errors
+/// When the index does not answer.
+pub async fn numbers_are_void(index: &dyn Index, tail: &Tail, pending: &[SegmentId]) -> crate::index::Result<bool> {
+    let (Some(first), Some(last)) = (pending.first(), tail.next_sequence.checked_sub(1)) else { return Ok(false) };
+    // The epoch under which the last number was given: not that of the newest listed row, which may have been filled in, and
+    // has none. Where the row is gone already, whatever waits here is older.
+    let newest = index.row(&first.stream, last).await?;
+    if newest.is_none_or(|row| row.segment.id.epoch > first.epoch) {
+        return Ok(true);
+    }
+    // An object of an older epoch may have been adopted under such a number, by whoever made the index anew.
+    for id in pending.iter().take_while(|id| id.sequence <= last) {
+        let row = index.row(&id.stream, id.sequence).await?;
+        if row.is_some_and(|row| Some(row.segment.object) != id.object_key()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 struct Kept {
@@ -91,10 +108,9 @@ struct Kept {
     rows: Vec<SegmentWithTables>,
 }
 
-/// Sorts what waits in the spool: when another recorder has published since it was numbered, the numbers are void.
-fn still_numbered(spool: &StreamSpool, last_epoch: u64) -> std::io::Result<Kept> {
-    let pending = spool.pending()?;
-    if pending.first().is_some_and(|first| first.epoch < last_epoch) {
+/// Sorts what waits in the spool: where the numbers are void it becomes shadows.
+fn still_numbered(spool: &StreamSpool, pending: Vec<SegmentId>, are_void: bool) -> std::io::Result<Kept> {
+    if are_void {
         for id in &pending {
             spool.demote(id)?;
             reached("demotion.at-start");

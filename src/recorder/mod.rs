@@ -23,6 +23,8 @@ pub mod timeline;
 pub mod track_queue;
 mod uncarried;
 
+pub use ground::numbers_are_void;
+
 use crate::index::Index;
 use crate::media::StreamName;
 use crate::store::ObjectStore;

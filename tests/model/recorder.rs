@@ -8,6 +8,7 @@ use evertape::container::cmaf;
 use evertape::index::{Index, IndexErrorKind, Lease, Published};
 use evertape::media::segment::SegmentId;
 use evertape::media::{InitInfo, ObjectKey, RunId, StreamName, UtcUs};
+use evertape::recorder::numbers_are_void;
 use evertape::recorder::spool::{Spool, StreamSpool};
 use evertape::store::ObjectStore;
 use evertape::store::faults::Operation as StoreCall;
@@ -241,16 +242,12 @@ impl World {
         let stream = self.stream.clone();
         let tail = self.index.tail(&stream).await?;
         let newest = self.index.newest(&stream, UtcUs(i64::MAX / 4), 1).await?;
-        let last = match tail.next_sequence.checked_sub(1) {
-            Some(last) => self.index.row(&stream, last).await?.map(|r| r.segment.id.epoch).or(Some(u64::MAX)),
-            None => None,
-        };
-        let last_epoch = last.unwrap_or(0);
+        let mut pending = self.recorder(who).waiting();
+        let are_void = numbers_are_void(&*self.index, &tail, &pending).await?;
         let last_run = newest.last().filter(|s| s.id.sequence + 1 == tail.next_sequence).map(|s| s.id.run.0);
         let end = tail.end.map_or(0, |end| end.since(slot_start(0)) / 1_000_000 / SECONDS);
         let recorder = self.recorder(who);
-        let mut pending = recorder.waiting();
-        if pending.first().is_some_and(|first| first.epoch < last_epoch) {
+        if are_void {
             pending.iter().for_each(|id| recorder.spool().demote(id).expect("it is moved"));
             pending.clear();
         }
