@@ -11,7 +11,9 @@ use evertape::check::{self, CheckError, Kind, Options, Progress, Report};
 use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::index::{Adopted, Index};
 use evertape::janitor;
+use evertape::media::segment::SegmentId;
 use evertape::media::{ObjectKey, StreamName, UtcUs};
+use evertape::recorder::numbers_are_void;
 use evertape::store::{self, ByteStream, FaultyStore, ObjectInfo, ObjectStore, Put, StoreError, StoreErrorKind};
 use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -210,6 +212,31 @@ async fn void_numbers_have_no_row(bed: Bed) {
     let report = check_on(&bed, again.clone(), Options { repair: true, ..options() }).await;
     assert_eq!(counts(&report), BTreeMap::from([(Kind::ObjectWithoutRow, (1, 0))]));
     assert_eq!(again.rows(&stream, all_time(), None, 1000).await.unwrap().len(), 8);
+}
+
+/// What waits in a spool under a number that has another object by now is placed anew: it takes the place of nothing.
+async fn numbers_that_others_have_are_void(bed: Bed) {
+    let stream = name("one");
+    let id = |sequence: u64, epoch: u64| {
+        let plan = Plan { epoch, seconds: 6, ..Plan::new(&stream, sequence, sequence as i64 * 6) };
+        plan.object().1.segment.id
+    };
+    let void = async |pending: &[SegmentId]| {
+        let tail = bed.index.tail(&stream).await.unwrap();
+        numbers_are_void(&*bed.index, &tail, pending).await.unwrap()
+    };
+    assert!(!void(&[id(0, 1)]).await, "nothing is committed");
+    let rows: Vec<Plan> =
+        (0..3).map(|n| Plan { epoch: 2, seconds: 6, ..Plan::new(&stream, n, n as i64 * 6) }).collect();
+    bed.write(&rows).await;
+    assert!(!void(&[]).await);
+    assert!(!void(&[id(3, 2), id(4, 2)]).await, "behind what is committed");
+    assert!(!void(&[id(2, 2), id(3, 2)]).await, "committed, and its answer was lost");
+    assert!(void(&[id(3, 1)]).await, "another recorder has published since");
+    assert!(void(&[id(2, 3), id(3, 3)]).await, "an older object was adopted under its number");
+    bed.index.mark(&[id(2, 2)], later()).await.unwrap();
+    bed.index.delete(&[id(2, 2)]).await.unwrap();
+    assert!(void(&[id(2, 2)]).await, "what it would go on from is gone");
 }
 
 async fn index_and_bucket_agree(bed: Bed) {
@@ -471,6 +498,7 @@ on_both! {
     reindexing_gives_the_same_playlists,
     one_stream_of_several_and_damaged_objects,
     void_numbers_have_no_row,
+    numbers_that_others_have_are_void,
     index_and_bucket_agree,
     what_does_not_fit_is_found_and_mended,
     deep_reads_what_is_inside,
