@@ -84,7 +84,7 @@ async fn try_tend(
     kind: Shadows,
     done: &mut Tended,
 ) -> anyhow::Result<()> {
-    let shadows = spool.shadows()?;
+    let shadows = spool.all_shadows()?;
     let (Some(first), Some(last)) = (shadows.first(), shadows.last()) else { return Ok(()) };
     let index = &*shared.environment.index;
     let Some(edge) = index.tail(&recorded.name).await?.end else { return Ok(()) };

@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Numbered,
     /// Its number is not known.
     Shadow,
+    /// A shadow from before the end of what is committed.
+    Earlier,
 }
 
 type Key = (UtcUs, StreamName, Kind, u64, u64);
@@ -92,9 +94,14 @@ impl Registry {
         self.spare.contains(stream)
     }
 
+    /// What kind of shadow an entry is, if it is one.
+    pub fn shadow(&self, id: &SegmentId) -> Option<Kind> {
+        [Kind::Shadow, Kind::Earlier].into_iter().find(|kind| self.entries.contains_key(&key(*kind, id)))
+    }
+
     /// The oldest shadow of a stream that others record.
     pub fn oldest_spare(&self) -> Option<(Kind, SegmentId)> {
-        let spare = |(key, _): &(&Key, &Entry)| key.2 == Kind::Shadow && self.spare.contains(&key.1);
+        let spare = |(key, _): &(&Key, &Entry)| key.2 != Kind::Numbered && self.spare.contains(&key.1);
         self.entries.iter().find(spare).map(|(key, entry)| (key.2, entry.id.clone()))
     }
 

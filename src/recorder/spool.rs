@@ -10,7 +10,7 @@ use super::registry::{Kind, Registry};
 use crate::crash_points::reached;
 use crate::media::segment::SegmentId;
 use crate::media::{InitHash, RunId, StreamName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Folder of a stream's shadows, in its folder.
 const SHADOW: &str = "shadow";
+/// Folder of those that were set back.
+const EARLIER: &str = "earlier";
 
 /// What goes when the spool is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -78,6 +80,7 @@ impl Spool {
         for (name, folder) in stream_folders(root)? {
             register(&mut registry, &name, &folder, Kind::Numbered)?;
             register(&mut registry, &name, &folder.join(SHADOW), Kind::Shadow)?;
+            register(&mut registry, &name, &folder.join(EARLIER), Kind::Earlier)?;
         }
         let registry = Mutex::new(registry);
         Ok(Arc::new(Self { root: root.into(), holder, max_bytes, when_full, registry, _lock: lock }))
@@ -110,7 +113,7 @@ impl Spool {
                 let mut files = fs::read_dir(folder).into_iter().flatten().flatten();
                 files.any(|f| f.path().extension().is_some_and(|e| e == "cmfs"))
             };
-            if any(&folder) || any(&folder.join(SHADOW)) {
+            if any(&folder) || any(&folder.join(SHADOW)) || any(&folder.join(EARLIER)) {
                 names.push(name);
             }
         }
@@ -127,6 +130,7 @@ impl Spool {
         let folder = self.root.join("streams").join(stream.as_str().replace('/', "+"));
         fs::create_dir_all(folder.join("damaged"))?;
         fs::create_dir_all(folder.join(SHADOW))?;
+        fs::create_dir_all(folder.join(EARLIER))?;
         Ok(StreamSpool { spool: self.clone(), stream: stream.clone(), folder })
     }
 
@@ -175,11 +179,29 @@ impl Spool {
     }
 }
 
+/// Of one run, what had numbers once was cut before what never had any; its times may have been moved since (a clock that
+/// was put right, a file), so that they say nothing of the order. Takes the places that the run has in `ids`.
+fn numbered_first(ids: &mut [SegmentId]) {
+    let mut kinds: BTreeMap<RunId, [bool; 2]> = BTreeMap::new();
+    ids.iter().for_each(|id| kinds.entry(id.run).or_default()[usize::from(id.epoch > 0)] = true);
+    for (run, _) in kinds.into_iter().filter(|(_, kinds)| *kinds == [true, true]) {
+        let places: Vec<usize> = (0..ids.len()).filter(|n| ids.get(*n).is_some_and(|id| id.run == run)).collect();
+        let mut of_run: Vec<SegmentId> = places.iter().filter_map(|n| ids.get(*n).cloned()).collect();
+        of_run.sort_by_key(|id| (id.epoch == 0, id.epoch, id.sequence));
+        for (place, id) in places.into_iter().zip(of_run) {
+            if let Some(at) = ids.get_mut(place) {
+                *at = id;
+            }
+        }
+    }
+}
+
 fn path_of(folder: &Path, kind: Kind, id: &SegmentId) -> PathBuf {
     let name = format!("{}.cmfs", id.base_name());
     match kind {
         Kind::Numbered => folder.join(name),
         Kind::Shadow => folder.join(SHADOW).join(name),
+        Kind::Earlier => folder.join(EARLIER).join(name),
     }
 }
 
@@ -265,12 +287,24 @@ impl StreamSpool {
         fs::read(path_of(&self.folder, Kind::Numbered, id))
     }
 
-    /// Reads a shadow.
+    /// Reads a shadow, also one that was set back.
     ///
     /// # Errors
     /// When it is not there or the disk fails.
     pub fn shadow(&self, id: &SegmentId) -> io::Result<Vec<u8>> {
-        fs::read(path_of(&self.folder, Kind::Shadow, id))
+        fs::read(path_of(&self.folder, self.kind_of_shadow(id), id))
+    }
+
+    fn kind_of_shadow(&self, id: &SegmentId) -> Kind {
+        self.spool.registry().shadow(id).unwrap_or(Kind::Shadow)
+    }
+
+    /// Sets a shadow back that lies before the end of what is committed: it is not placed again, and may fill a gap.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn set_back(&self, id: &SegmentId) -> io::Result<()> {
+        self.turn_into(Kind::Shadow, Kind::Earlier, id)
     }
 
     /// What waits, by ascending sequence. Leftovers of writes that a crash cut short are removed.
@@ -283,8 +317,8 @@ impl StreamSpool {
         Ok(ids)
     }
 
-    /// The shadows in the order in which they were recorded: by time, and where the runs of a source that states the
-    /// same time again overlap, run by run.
+    /// The shadows that were not placed yet, in the order in which they were recorded: by time, and where the runs of a
+    /// source that states the same time again overlap, run by run.
     ///
     /// # Errors
     /// When the folder cannot be read.
@@ -299,6 +333,18 @@ impl StreamSpool {
             // Runs are named by the time at which they began.
             ids.sort_by_key(|id| (id.run, id.start, id.sequence));
         }
+        numbered_first(&mut ids);
+        Ok(ids)
+    }
+
+    /// All shadows by time, those that were set back, too.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn all_shadows(&self) -> io::Result<Vec<SegmentId>> {
+        let mut ids = self.entries(&self.folder.join(SHADOW))?;
+        ids.extend(self.entries(&self.folder.join(EARLIER))?);
+        ids.sort_by_key(|id| (id.start, id.sequence));
         Ok(ids)
     }
 
@@ -338,12 +384,12 @@ impl StreamSpool {
         self.remove_entry(Kind::Numbered, id)
     }
 
-    /// Removes a shadow.
+    /// Removes a shadow, also one that was set back.
     ///
     /// # Errors
     /// As [`StreamSpool::remove`].
     pub fn remove_shadow(&self, id: &SegmentId) -> io::Result<()> {
-        self.remove_entry(Kind::Shadow, id)
+        self.remove_entry(self.kind_of_shadow(id), id)
     }
 
     fn remove_entry(&self, kind: Kind, id: &SegmentId) -> io::Result<()> {
@@ -361,10 +407,14 @@ impl StreamSpool {
     /// # Errors
     /// When the disk fails.
     pub fn demote(&self, id: &SegmentId) -> io::Result<()> {
-        fs::rename(path_of(&self.folder, Kind::Numbered, id), path_of(&self.folder, Kind::Shadow, id))?;
+        self.turn_into(Kind::Numbered, Kind::Shadow, id)
+    }
+
+    fn turn_into(&self, from: Kind, to: Kind, id: &SegmentId) -> io::Result<()> {
+        fs::rename(path_of(&self.folder, from, id), path_of(&self.folder, to, id))?;
         let mut registry = self.spool.registry();
-        if let Some(bytes) = registry.remove(Kind::Numbered, id) {
-            registry.add(Kind::Shadow, id.clone(), bytes);
+        if let Some(bytes) = registry.remove(from, id) {
+            registry.add(to, id.clone(), bytes);
         }
         Ok(())
     }
@@ -382,7 +432,7 @@ impl StreamSpool {
     /// # Errors
     /// When the disk fails.
     pub fn quarantine_shadow(&self, id: &SegmentId) -> io::Result<()> {
-        self.set_aside(Kind::Shadow, id)
+        self.set_aside(self.kind_of_shadow(id), id)
     }
 
     fn set_aside(&self, kind: Kind, id: &SegmentId) -> io::Result<()> {
@@ -433,110 +483,5 @@ fn holder_id(root: &Path) -> io::Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::media::UtcUs;
-
-    fn id(stream: &StreamName, sequence: u64) -> SegmentId {
-        SegmentId {
-            stream: stream.clone(),
-            run: RunId(7),
-            epoch: 1,
-            sequence,
-            start: UtcUs(1_409_148_900_000_000),
-            duration_us: 6_000_000,
-        }
-    }
-
-    #[test]
-    fn entries_survive_reopening_in_order_and_leftovers_go() {
-        let dir = tempfile::tempdir().unwrap();
-        let name = StreamName::parse("sport/uhd-1").unwrap();
-        let holder = {
-            let spool = Spool::open(dir.path(), 1 << 20).unwrap();
-            let stream = spool.stream(&name).unwrap();
-            for n in [11, 9, 10] {
-                stream.put_segment(&id(&name, n), &[n as u8; 100]).unwrap();
-            }
-            fs::write(stream.folder.join(".tmp-x.cmfs"), b"half").unwrap();
-            fs::write(stream.folder.join("nonsense.cmfs"), b"?").unwrap();
-            assert!(Spool::open(dir.path(), 1).is_err(), "two processes in one spool");
-            spool.holder().to_owned()
-        };
-        let spool = Spool::open(dir.path(), 1 << 20).unwrap();
-        assert_eq!(spool.holder(), holder);
-        assert_eq!(spool.streams().unwrap(), std::slice::from_ref(&name));
-        let stream = spool.stream(&name).unwrap();
-        let pending = stream.pending().unwrap();
-        assert_eq!(pending.iter().map(|i| i.sequence).collect::<Vec<_>>(), [9, 10, 11]);
-        assert_eq!(stream.segment(&pending[1]).unwrap(), [10; 100]);
-        stream.remove(&pending[0]).unwrap();
-        stream.remove(&pending[0]).unwrap();
-        assert_eq!(stream.pending().unwrap().len(), 2);
-        assert!(stream.folder.join("damaged/nonsense.cmfs").exists());
-        assert!(!stream.folder.join(".tmp-x.cmfs").exists());
-    }
-
-    #[test]
-    fn a_full_spool_refuses_and_takes_again_once_emptied() {
-        let dir = tempfile::tempdir().unwrap();
-        let name = StreamName::parse("x").unwrap();
-        let spool = Spool::open(dir.path(), 250).unwrap();
-        let stream = spool.stream(&name).unwrap();
-        stream.put_segment(&id(&name, 1), &[0; 100]).unwrap();
-        stream.put_segment(&id(&name, 2), &[0; 100]).unwrap();
-        let full = stream.put_segment(&id(&name, 3), &[0; 100]).unwrap_err();
-        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
-        stream.remove(&id(&name, 1)).unwrap();
-        stream.put_segment(&id(&name, 3), &[0; 100]).unwrap();
-    }
-
-    fn at(stream: &StreamName, sequence: u64, seconds: i64) -> SegmentId {
-        SegmentId { start: UtcUs::from_seconds(1_409_148_900 + seconds), ..id(stream, sequence) }
-    }
-
-    #[test]
-    fn a_full_spool_drops_the_oldest_of_all_streams_but_not_what_is_being_published() {
-        let dir = tempfile::tempdir().unwrap();
-        let (x, y) = (StreamName::parse("x").unwrap(), StreamName::parse("y").unwrap());
-        let spool = Spool::open_with(dir.path(), 350, WhenFull::DropOldest).unwrap();
-        let (of_x, of_y) = (spool.stream(&x).unwrap(), spool.stream(&y).unwrap());
-        for n in 0..3 {
-            of_x.put_segment(&at(&x, n, n as i64 * 6), &[0; 100]).unwrap();
-        }
-        assert!(of_x.hold(&at(&x, 0, 0)));
-        assert!(!spool.is_full());
-        of_y.put_segment(&at(&y, 0, 100), &[0; 100]).unwrap();
-        assert!(spool.is_full());
-        assert_eq!(of_x.pending().unwrap(), [at(&x, 0, 0), at(&x, 2, 12)], "the one that is held stays");
-        assert!(!of_x.hold(&at(&x, 1, 6)), "it is known to be gone");
-        assert_eq!(spool.used_bytes(), 300);
-        of_x.remove(&at(&x, 0, 0)).unwrap();
-        of_x.remove(&at(&x, 2, 12)).unwrap();
-        of_y.put_segment(&at(&y, 1, 106), &[0; 100]).unwrap();
-        assert!(!spool.is_full());
-    }
-
-    #[test]
-    fn spare_shadows_go_first_and_shadows_survive_reopening() {
-        let dir = tempfile::tempdir().unwrap();
-        let x = StreamName::parse("x").unwrap();
-        {
-            let spool = Spool::open(dir.path(), 350).unwrap();
-            let of_x = spool.stream(&x).unwrap();
-            of_x.put_segment(&at(&x, 4, 0), &[4; 100]).unwrap();
-            of_x.put_shadow(&at(&x, 5, 6), &[5; 100]).unwrap();
-            of_x.put_segment(&at(&x, 6, 12), &[6; 100]).unwrap();
-            of_x.demote(&at(&x, 6, 12)).unwrap();
-            assert!(of_x.put_segment(&at(&x, 7, 18), &[7; 100]).is_err(), "nothing is spare");
-        }
-        let spool = Spool::open(dir.path(), 350).unwrap();
-        let of_x = spool.stream(&x).unwrap();
-        assert_eq!(of_x.shadows().unwrap(), [at(&x, 5, 6), at(&x, 6, 12)]);
-        assert_eq!(of_x.shadow(&at(&x, 6, 12)).unwrap(), [6; 100]);
-        of_x.set_spare(true);
-        of_x.put_segment(&at(&x, 7, 18), &[7; 100]).unwrap();
-        assert_eq!(of_x.shadows().unwrap(), [at(&x, 6, 12)]);
-        assert_eq!(of_x.pending().unwrap().len(), 2);
-    }
-}
+#[path = "spool_tests.rs"]
+mod tests;

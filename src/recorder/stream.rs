@@ -19,7 +19,7 @@ use crate::clock;
 use crate::crash_points::reached;
 use crate::media::UtcUs;
 use crate::media::segment::SegmentId;
-use active::Active;
+use active::{Active, LastCut};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -292,7 +292,7 @@ impl StreamRecorder {
         let standing = self.standing();
         let idle = self.active.as_ref().is_none_or(|a| a.queue.is_empty()) && self.backlog.is_empty();
         let has_ended = self.ended == Some(Ended::Finished);
-        let left = || self.spool.shadows().map_or(true, |s| !s.is_empty());
+        let left = || self.spool.all_shadows().map_or(true, |s| !s.is_empty());
         if self.recorded.source.is_none() {
             return self.left_over(idle).await;
         }
@@ -338,7 +338,7 @@ impl StreamRecorder {
             self.retry = Some(Instant::now() + LEFT_OVER_EVERY);
         }
         let pending = self.spool.pending().map_or(1, |p| p.len());
-        let shadows = self.spool.shadows().map_or(1, |s| s.len());
+        let shadows = self.spool.all_shadows().map_or(1, |s| s.len());
         if pending + shadows == 0 {
             return true;
         }
@@ -430,7 +430,7 @@ impl StreamRecorder {
         let name = self.names.name(&self.recorded.name, &cut);
         if self.active.is_some() && self.backlog.is_empty() {
             if let Some(active) = &mut self.active {
-                active.last_shadow = Some((name.run, name.sequence));
+                active.last = Some(LastCut::of(&name, &cut));
                 if let Some(ahead_us) = active.timeline.begin_behind_the_future(&mut cut) {
                     tracing::warn!(stream = %name.stream, ahead_ms = ahead_us / 1000,
                         "what is recorded ends in the future: a clock was wrong; the recording goes on behind it, its times moved");

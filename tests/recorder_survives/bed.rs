@@ -278,7 +278,7 @@ impl Bed {
 
     /// Shadows in the spool `name`.
     pub fn shadowed(&self, name: &str) -> usize {
-        self.in_folder(name, "shadow")
+        self.in_folder(name, "shadow") + self.in_folder(name, "earlier")
     }
 
     /// What was set aside in the spool `name`.

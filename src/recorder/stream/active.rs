@@ -13,12 +13,15 @@ use super::super::source::spec::SourceSpec;
 use super::super::timeline::{Placed, Timeline};
 use super::{AGAIN_AFTER, NUMBERED_AHEAD, StreamRecorder};
 use crate::crash_points::reached;
-use crate::media::RunId;
 use crate::media::segment::{SegmentId, SegmentWithTables};
+use crate::media::{RunId, Ticks, TrackId};
 use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+
+/// Less is no gap.
+const LEAST_GAP_US: i64 = 100_000;
 
 /// The time between getting a lease and losing or releasing it.
 pub(super) struct Active {
@@ -28,14 +31,51 @@ pub(super) struct Active {
     pub(super) publishing: AbortOnDropHandle<bool>,
     pub(super) drain: CancellationToken,
     pub(super) stop: CancellationToken,
-    /// Run and number of the shadow that was placed last.
-    pub(super) last_shadow: Option<(RunId, u64)>,
+    /// The cut segment that was placed last.
+    pub(super) last: Option<LastCut>,
     /// Run of shadows in which the committed pictures were looked for.
     pub(super) searched: Option<RunId>,
     /// Whether the committed timeline was gone on with, to the sample.
     pub(super) joined: bool,
     /// When a shadow was last found to lie before the end of what is committed, and left to be looked after.
     pub(super) left: Option<Instant>,
+}
+
+/// A cut segment, as far as the next one of its run must follow it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastCut {
+    run: RunId,
+    /// Its number among the cut segments; `None` for one that once had a number of the stream.
+    sequence: Option<u64>,
+    /// Its lead, where that begins and ends.
+    lead: Option<(TrackId, Ticks, Ticks)>,
+}
+
+impl LastCut {
+    pub(super) fn of(id: &SegmentId, cut: &CutSegment) -> Self {
+        let lead = cut.parts.first();
+        Self {
+            run: id.run,
+            sequence: (id.epoch == 0).then_some(id.sequence),
+            lead: lead.map(|p| (p.track, p.decode_start, p.decode_start + p.table.duration())),
+        }
+    }
+
+    /// Whether something is missing between it and `next`, of the same run.
+    fn is_apart(&self, next: &Self) -> bool {
+        match (self.sequence, next.sequence) {
+            (Some(last), Some(next)) => last + 1 != next,
+            // Their numbers are of two kinds, or may have been left free.
+            _ => self.lead.zip(next.lead).is_none_or(|(last, next)| (next.1 - last.2).to_us().abs() >= LEAST_GAP_US),
+        }
+    }
+
+    /// Whether `next`, of the same run, is the same segment once more: numbered, and not yet removed as a shadow.
+    fn is_again(&self, next: &Self) -> bool {
+        let lead = self.lead.zip(next.lead);
+        self.sequence.is_some() != next.sequence.is_some()
+            && lead.is_some_and(|(last, next)| last.0 == next.0 && next.2 <= last.2)
+    }
 }
 
 /// What became of a segment.
@@ -52,8 +92,9 @@ pub(super) enum Committed {
 impl StreamRecorder {
     /// Begins to publish, from where the committed timeline ends.
     pub(super) fn activate(&mut self, ground: Ground) {
-        let shadows = match self.spool.shadows() {
-            Ok(shadows) => shadows,
+        let all = self.spool.shadows().and_then(|shadows| Ok((self.spool.all_shadows()?.len(), shadows)));
+        let (earlier, shadows) = match all {
+            Ok((all, shadows)) => (all > shadows.len(), shadows),
             Err(error) => {
                 tracing::error!(stream = %self.stream(), %error, "the spool cannot be read; tried again");
                 self.retry = Some(Instant::now() + AGAIN_AFTER);
@@ -90,10 +131,10 @@ impl StreamRecorder {
             publishing,
             drain,
             stop,
-            last_shadow: None,
+            last: None,
             searched: None,
             joined: false,
-            left: None,
+            left: earlier.then(Instant::now),
         });
         self.show_waiting();
         reached("takeover.begun");
@@ -150,16 +191,24 @@ impl StreamRecorder {
             }
         };
         let Some(active) = &mut self.active else { return };
-        let before = active.last_shadow.replace((id.run, id.sequence));
-        cut.new_run = before.is_none_or(|(run, _)| run != id.run);
-        cut.discontinuity = cut.new_run || before.is_some_and(|(_, n)| n + 1 != id.sequence);
+        let this = LastCut::of(&id, &cut);
+        let before = active.last.filter(|last| last.run == id.run);
+        if before.is_some_and(|last| last.is_again(&this)) {
+            self.count(Committed::Covered);
+            let _ = self.spool.remove_shadow(&id);
+            self.backlog.pop_front();
+            return;
+        }
+        active.last = Some(this);
+        cut.new_run = before.is_none();
+        cut.discontinuity = before.is_none_or(|last| last.is_apart(&this));
         if active.searched != Some(id.run) && active.timeline.is_elsewhere(&cut) {
             active.searched = Some(id.run);
             self.search_content(id.run).await;
         }
         match self.commit(cut, id.run).await {
             // There may be a gap before that end, which it fills: whoever looks after the shadows knows.
-            Committed::Covered if self.may_fill(&id) => {
+            Committed::Covered if self.may_fill(&id) && self.spool.set_back(&id).is_ok() => {
                 if let Some(active) = &mut self.active {
                     active.left = Some(Instant::now());
                 }
