@@ -123,7 +123,11 @@ async fn try_tend(
             gap_us = gap.range().duration_us(), shadows = inside.len(), ?filled, "a gap between two segments");
         match filled {
             Ok(0) => open.push((gap, false)),
-            Ok(filled) => done.filled += filled,
+            // What is left of it is seen the next time.
+            Ok(filled) => {
+                done.filled += filled;
+                open.push((gap, true));
+            }
             Err(error) => {
                 tracing::debug!(stream = %recorded.name, %error, "a gap could not be filled yet");
                 open.push((gap, true));
@@ -214,14 +218,23 @@ fn place_between(
 ) -> anyhow::Result<Vec<CutSegment>> {
     let mut timeline = Timeline::new(joint.end, Some(joint));
     let mut placed = Vec::new();
+    let mut run = None;
     for id in shadows {
+        // Its media times are others.
+        if run.is_some_and(|run| run != id.run) {
+            break;
+        }
+        timeline.comes_of(id.run);
         let cut = shadow::read(spool, id, spool.shadow(id)?)?;
         let Placed::Next(cut) = timeline.place(cut) else { continue };
         if cut.new_run {
             break;
         }
         match timeline::end_at(cut, after) {
-            Some(cut) => placed.push(cut),
+            Some(cut) => {
+                placed.push(cut);
+                run = Some(id.run);
+            }
             None => break,
         }
     }

@@ -431,6 +431,7 @@ impl StreamRecorder {
         if self.active.is_some() && self.backlog.is_empty() {
             if let Some(active) = &mut self.active {
                 active.last = Some(LastCut::of(&name, &cut));
+                active.timeline.comes_of(name.run);
                 if let Some(ahead_us) = active.timeline.begin_behind_the_future(&mut cut) {
                     tracing::warn!(stream = %name.stream, ahead_ms = ahead_us / 1000,
                         "what is recorded ends in the future: a clock was wrong; the recording goes on behind it, its times moved");
@@ -493,7 +494,13 @@ impl StreamRecorder {
         }
     }
 
-    fn after_tending(&self, tended: Tended) {
+    fn after_tending(&mut self, tended: Tended) {
+        if tended.filled > 0
+            && let Some(active) = &mut self.active
+        {
+            // There may be more for what is left of a gap.
+            active.left = Some(self.tended);
+        }
         if tended.filled > 0 || tended.covered > 0 {
             tracing::info!(stream = %self.stream(), filled = tended.filled, covered = tended.covered, "looked after the shadows");
         }

@@ -255,6 +255,8 @@ fn first_pts(part: &CutPart) -> Option<Ticks> {
 pub struct Timeline {
     end: UtcUs,
     joint: Option<Joint>,
+    /// Run of what is placed.
+    run: Option<RunId>,
     shift: Ticks,
     bias_us: i64,
     /// Samples of other tracks that are not committed although the lead's of their time are.
@@ -273,12 +275,24 @@ pub enum Placed {
 impl Timeline {
     /// A timeline that ends at `end`, to be gone on with from `joint` where that is known.
     pub fn new(end: UtcUs, joint: Option<Joint>) -> Self {
-        Self { end, joint, shift: Ticks(0), bias_us: 0, held: Vec::new() }
+        Self { end, joint, run: None, shift: Ticks(0), bias_us: 0, held: Vec::new() }
     }
 
     /// Whether the join is still to come.
     pub fn joint(&mut self) -> Option<&mut Joint> {
         self.joint.as_mut()
+    }
+
+    /// Takes note of the run of what is placed next. Gives whether it is the one that is committed.
+    pub fn comes_of(&mut self, run: RunId) -> bool {
+        let Some(joint) = &mut self.joint else { return false };
+        // One that waited for its number, and lost it, may come before others of other runs: what is known of the one says
+        // nothing of the other.
+        if self.run.replace(run) != Some(run) {
+            joint.content_shift = None;
+        }
+        joint.own_run = joint.run == run;
+        joint.own_run
     }
 
     /// What comes does not go on from what is committed.

@@ -262,3 +262,24 @@ fn a_gap_is_filled_up_to_what_follows() {
     assert!(pieces.iter().all(|p| p.parts[0].table.samples[0].sync && p.duration_us <= 4_000_000));
     assert_eq!(payload(&pieces, TrackId::audio(1)), cut(500, 700, 0, 0, true).parts[1].payload);
 }
+
+/// A segment that had a number under a process that was killed comes before what its successor has cut since, whose media
+/// times have not wrapped.
+#[test]
+fn runs_of_two_processes_follow_each_other() {
+    let clock = WRAP + 900_000;
+    let last = cut(0, 100, clock, 0, true);
+    let joint = Joint::after(&[committed(&last, 3)]).unwrap();
+    let mut timeline = Timeline::new(joint.end, Some(joint));
+    assert!(timeline.comes_of(RunId(7)));
+    // Nor does what the pictures of one have told.
+    timeline.joint().unwrap().content_shift = Some(Ticks(0));
+    assert!(matches!(timeline.place(cut(50, 100, clock, 0, false)), Placed::Covered));
+    for from in [50, 75] {
+        assert!(!timeline.comes_of(RunId(8)));
+        assert!(matches!(timeline.place(cut(from, from + 25, 900_000, 0, from == 50)), Placed::Covered));
+    }
+    assert!(!timeline.comes_of(RunId(8)));
+    let Placed::Next(next) = timeline.place(cut(100, 125, 900_000, 0, false)) else { panic!("it is never gone on") };
+    assert_eq!((next.new_run, next.parts[0].decode_start), (false, Ticks(clock + 100 * FRAME)));
+}

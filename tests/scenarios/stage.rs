@@ -184,7 +184,23 @@ impl Stage {
     /// Waits until so much more media has been recorded.
     pub async fn records_s(&self, seconds: i64) {
         let from = self.edge().await.max(self.began_utc);
-        until("more is recorded", async || self.edge().await.since(from) >= seconds * 1_000_000).await;
+        let end = Instant::now() + PATIENCE;
+        while self.edge().await.since(from) < seconds * 1_000_000 {
+            assert!(Instant::now() < end, "waited too long until more is recorded; {}", self.last_words().await);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Who holds the stream, and what the recorders said last.
+    async fn last_words(&self) -> String {
+        let mut words = format!("held by {:?}", self.holder().await);
+        for name in ["a", "b"] {
+            let log = std::fs::read_to_string(self.bed.dir.path().join(format!("{name}.log"))).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            words += &format!("\n{name} ({:?}):\n", entries(&self.bed.dir.path().join(name).join("streams/x")).len());
+            words += &lines.get(lines.len().saturating_sub(60)..).unwrap_or_default().join("\n");
+        }
+        words
     }
 
     /// Waits until the source has sent so much, counted from its beginning.

@@ -202,6 +202,7 @@ impl StreamRecorder {
         active.last = Some(this);
         cut.new_run = before.is_none();
         cut.discontinuity = before.is_none_or(|last| last.is_apart(&this));
+        active.timeline.comes_of(id.run);
         if active.searched != Some(id.run) && active.timeline.is_elsewhere(&cut) {
             active.searched = Some(id.run);
             self.search_content(id.run).await;
@@ -270,10 +271,8 @@ impl StreamRecorder {
     pub(super) async fn commit(&mut self, cut: CutSegment, run: RunId) -> Committed {
         let repeats = self.repeats();
         let Some(active) = &mut self.active else { return Committed::Lost };
-        match active.timeline.joint() {
-            Some(joint) if joint.run == run => joint.own_run = true,
-            Some(_) if repeats => active.timeline.forget_joint(),
-            _ => {}
+        if !active.timeline.comes_of(run) && repeats {
+            active.timeline.forget_joint();
         }
         let waits = active.timeline.joint().is_some();
         let breaks_media = cut.new_run;
