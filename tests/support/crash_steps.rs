@@ -32,6 +32,7 @@ pub const TAKING: &[&str] = &[
     "segment.spooled",
     "takeover.numbered",
     "takeover.shadow-removed",
+    "takeover.set-back",
     "publish.object-stored",
     "publish.committed",
     "publish.spool-emptied",

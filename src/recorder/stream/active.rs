@@ -210,6 +210,7 @@ impl StreamRecorder {
         match self.commit(cut, id.run).await {
             // There may be a gap before that end, which it fills: whoever looks after the shadows knows.
             Committed::Covered if self.may_fill(&id) && self.spool.set_back(&id).is_ok() => {
+                reached("takeover.set-back");
                 if let Some(active) = &mut self.active {
                     active.left = Some(Instant::now());
                 }
