@@ -239,6 +239,28 @@ async fn numbers_that_others_have_are_void(bed: Bed) {
     assert!(void(&[id(2, 2)]).await, "what it would go on from is gone");
 }
 
+/// Rows were lost, and their objects exclude each other: the later recorder had seen how far the earlier one had come.
+async fn of_orphans_that_overlap_the_later_epoch_is_adopted(bed: Bed) {
+    let stream = name("one");
+    let rows: Vec<Plan> = (0..3).map(|n| Plan { seconds: 6, ..Plan::new(&stream, n, n as i64 * 6) }).collect();
+    bed.write(&rows).await;
+    let earlier = Plan { seconds: 8, ..Plan::new(&stream, 3, 18) };
+    // It lies behind what the later one has, and yet its number was void by then.
+    let void = Plan { seconds: 6, discontinuity: 1, ..Plan::new(&stream, 6, 60) };
+    let later =
+        |n: u64, at_s: i64| Plan { seconds: 6, epoch: 2, run: 2, discontinuity: 1, ..Plan::new(&stream, n, at_s) };
+    let later = [later(4, 24), later(5, 30)];
+    for plan in later.iter().chain([&earlier, &void]) {
+        let (object, row) = plan.object();
+        bed.store.put(&row.segment.object, object, "video/mp4").await.unwrap();
+    }
+    let report = check(&bed, Options { repair: true, ..options() }).await;
+    assert_eq!(counts(&report), BTreeMap::from([(Kind::ObjectWithoutRow, (4, 2))]), "{report}");
+    let adopted = bed.rows(&stream).await.split_off(3);
+    let epochs: Vec<(u64, u64)> = adopted.iter().map(|r| (r.segment.id.sequence, r.segment.id.epoch)).collect();
+    assert_eq!(epochs, [(4, 2), (5, 2)]);
+}
+
 async fn index_and_bucket_agree(bed: Bed) {
     assert!(check(&bed, options()).await.is_clean(), "nothing is nothing");
     let names = history(&bed).await;
@@ -499,6 +521,7 @@ on_both! {
     one_stream_of_several_and_damaged_objects,
     void_numbers_have_no_row,
     numbers_that_others_have_are_void,
+    of_orphans_that_overlap_the_later_epoch_is_adopted,
     index_and_bucket_agree,
     what_does_not_fit_is_found_and_mended,
     deep_reads_what_is_inside,

@@ -7,23 +7,35 @@ use super::{CheckError, Run, patiently};
 use crate::media::segment::SegmentWithTables;
 use crate::media::{Segment, UtcRange, UtcUs};
 use crate::playback::plan::MAX_LOST;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
-/// Those of `rows`, of one stream, that lie in number, time and discontinuities between what is listed.
+/// Those of `rows`, of one stream, that lie in number, time and discontinuities between what is listed. Of those that
+/// exclude each other, the ones of the later epoch: whoever took the stream over had seen where it ended.
 pub(super) async fn with_place(
     run: &Run,
     mut rows: Vec<SegmentWithTables>,
 ) -> Result<Vec<SegmentWithTables>, CheckError> {
-    rows.sort_by_key(|row| (row.segment.id.sequence, row.segment.id.start));
-    let mut placed: Vec<SegmentWithTables> = Vec::with_capacity(rows.len());
+    rows.sort_by_key(|row| (Reverse(row.segment.id.epoch), row.segment.id.sequence, row.segment.id.start));
+    let mut placed: BTreeMap<u64, SegmentWithTables> = BTreeMap::new();
     for row in rows {
-        let segment = &row.segment;
-        // Of two with one number, adopting takes the one of the higher epoch.
-        let beside = placed.iter().rev().find(|p| p.segment.id.sequence < segment.id.sequence);
-        if beside.is_none_or(|before| in_order(&before.segment, segment)) && has_place(run, segment).await? {
-            placed.push(row);
+        let (segment, number) = (&row.segment, row.segment.id.sequence);
+        if placed.contains_key(&number) {
+            continue;
+        }
+        let before = placed.range(..number).next_back().map(|(_, row)| &row.segment);
+        let after = placed.range(number..).next().map(|(_, row)| &row.segment);
+        // Its number was void once another recorder had taken the stream over before it. What fills a gap has no epoch.
+        let is_void = segment.id.epoch > 0 && before.is_some_and(|before| before.id.epoch > segment.id.epoch);
+        if !is_void && is_between(before, segment, after) && has_place(run, segment).await? {
+            placed.insert(number, row);
         }
     }
-    Ok(placed)
+    Ok(placed.into_values().collect())
+}
+
+fn is_between(before: Option<&Segment>, segment: &Segment, after: Option<&Segment>) -> bool {
+    before.is_none_or(|before| in_order(before, segment)) && after.is_none_or(|after| in_order(segment, after))
 }
 
 fn in_order(before: &Segment, after: &Segment) -> bool {
@@ -40,12 +52,10 @@ async fn has_place(run: &Run, segment: &Segment) -> Result<bool, CheckError> {
     let after = patiently(async || run.index.rows(stream, behind, None, 2).await).await?;
     let before = before.iter().rfind(|before| before.id.sequence != id.sequence);
     let after = after.iter().map(|row| &row.segment).find(|after| after.id.sequence != id.sequence);
-    let is_between =
-        before.is_none_or(|before| in_order(before, segment)) && after.is_none_or(|after| in_order(segment, after));
-    if !is_between {
+    if !is_between(before, segment, after) {
         return Ok(false);
     }
-    // Nor where a recorder took the stream over before it: then its number was void. What fills a gap has no epoch.
+    // Nor where its number was void.
     for number in (id.sequence.saturating_sub(MAX_LOST + 1)..id.sequence).rev() {
         let row = patiently(async || run.index.row(stream, number).await).await?;
         let Some(before) = row.map(|row| row.segment) else { continue };
