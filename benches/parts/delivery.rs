@@ -44,17 +44,13 @@ fn windows(from: i64, print: impl Fn(i64, u64) -> String) -> Vec<String> {
 }
 
 /// The URIs of an hour's media playlist; `None` when the node does not make this kind.
-async fn segments(server: &Server, archive: &Archive, list: &str) -> Option<Vec<String>> {
-    let url = server.url(&format!(
-        "bench/{list}-{}-3600{}",
-        archive.from,
-        if list.contains("mono") { ".ts.m3u8" } else { ".fmp4.m3u8" }
-    ));
+async fn segments(server: &Server, archive: &Archive, tracks: &str, kind: &str) -> Option<Vec<String>> {
+    let url = server.url(&format!("bench/tracks-{tracks}/archive-{}-3600.{kind}.m3u8", archive.from));
     let text = server.try_get(&url).await?;
     let text = String::from_utf8(text.to_vec()).expect("a playlist");
     let folder = text.lines().filter(|l| !l.starts_with('#')).filter_map(|l| l.split("segment/").nth(1));
     let paths: Vec<String> = folder.map(|rest| format!("/bench/segment/{rest}")).collect();
-    assert_eq!(paths.len() as u64, SEGMENTS);
+    assert_eq!(paths.len() as u64, SEGMENTS, "{url}: {text}");
     Some(paths)
 }
 
@@ -67,8 +63,8 @@ async fn figures(server: &Server, archive: &Archive) -> Vec<Figure> {
         figure("random playlists, 5 to 30 min", windows(from, list), false),
         figure("1-hour playlist", vec![list(from, 3600)], false),
     ];
-    for (what, kind) in [("fMP4 segments", "tracks-v1/archive"), ("TS segments", "mono-archive")] {
-        match segments(server, archive, kind).await {
+    for (what, tracks, kind) in [("fMP4 segments", "v1", "fmp4"), ("TS segments", "v1a1", "ts")] {
+        match segments(server, archive, tracks, kind).await {
             Some(paths) => figures.push(figure(what, paths, true)),
             None => println!("{what}: this node does not make them"),
         }
