@@ -26,6 +26,7 @@ pub mod index;
 pub mod janitor;
 pub mod manifest;
 pub mod media;
+pub mod memory;
 pub mod playback;
 pub mod recorder;
 pub mod store;

@@ -8,7 +8,7 @@ const LAYERS: &[&[&str]] = &[
     &["media"],
     &["container", "manifest"],
     &["playback"],
-    &["causes", "clock", "crash_points", "store", "index"],
+    &["causes", "clock", "crash_points", "memory", "store", "index"],
     &["recorder", "web", "janitor", "check"],
     &["config", "cli", "main"],
 ];

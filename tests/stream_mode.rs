@@ -410,8 +410,14 @@ async fn heavy_clip(dir: &Path) -> PathBuf {
     path
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_holds_less_than_four_mebibytes() {
+#[test]
+fn a_connection_holds_less_than_four_mebibytes() {
+    // As the program does it.
+    evertape::memory::limit_arenas();
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(what_a_connection_holds());
+}
+
+async fn what_a_connection_holds() {
     const VIEWERS: usize = 50;
     let archive = Archive::new().await;
     let start = UtcUs::from_seconds(now().seconds() - 3600);
@@ -447,6 +453,34 @@ async fn a_connection_holds_less_than_four_mebibytes() {
     let each = (peak - before) / VIEWERS as u64;
     println!("{} KiB for each of {VIEWERS} viewers", each >> 10);
     assert!(each < 4 << 20, "{each} bytes for each connection");
+}
+
+/// Each part that is being made holds its samples and its packets: many viewers at once wait for their turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn few_parts_are_made_at_a_time() {
+    let most = 16 + 2 * std::thread::available_parallelism().unwrap().get();
+    let viewers = 2 * most;
+    let archive = Archive::new().await;
+    let start = UtcUs::from_seconds(now().seconds() - 3600);
+    let clip = heavy_clip(archive.dir.path()).await;
+    archive.publish(&Cut::of(&clip, start)).await;
+    archive.store.near();
+    let node = archive.serve_with(16 << 20).await;
+    // Segments that are proven are read for each who wants a part.
+    for n in 0..8 {
+        Watching::of(&node, &format!("timeshift_abs/{}", start.seconds() + n * 5)).await;
+    }
+    archive.store.slow(Duration::from_millis(150));
+    let moments =
+        (0..viewers).map(|n| format!("timeshift_abs/{}", start.millis() + n as i64 * 30_000 / viewers as i64));
+    let begin = moments.map(|moment| {
+        let node = &node;
+        async move { Watching::of(node, &moment).await }
+    });
+    let watching = futures::future::join_all(begin).await;
+    assert_eq!(watching.len(), viewers);
+    let reading = archive.store.most_reading();
+    assert!((most / 2..=most).contains(&reading), "{reading} at a time, of {most}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

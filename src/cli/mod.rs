@@ -131,6 +131,7 @@ const MOST_FILES: u64 = 65_536;
 
 /// Runs the command.
 pub fn main(cli: Cli) -> ExitCode {
+    evertape::memory::limit_arenas();
     let common = cli.command.common();
     let config = match Config::load(common.config.as_deref()) {
         Ok(config) => config,

@@ -5,7 +5,7 @@
 //! Never: overwrites on purpose, media types, SQL, a secret in a message.
 
 use crate::media::ObjectKey;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::BoxStream;
 use std::ops::Range;
 use std::path::Path;
@@ -205,9 +205,21 @@ pub(crate) fn can_be_prefix(prefix: &str) -> bool {
 /// Whatever the store says.
 pub async fn read_all(store: &dyn ObjectStore, key: &ObjectKey, range: Range<u64>) -> Result<Bytes> {
     use futures::TryStreamExt;
-    let pieces: Vec<Bytes> = store.get(key, range).await?.try_collect().await?;
-    match <[Bytes; 1]>::try_from(pieces) {
-        Ok([one]) => Ok(one),
-        Err(many) => Ok(many.concat().into()),
+    let length = range.end.saturating_sub(range.start);
+    let mut pieces = store.get(key, range).await?;
+    // One piece is not copied; many are gathered as they come, so that nothing is held twice.
+    let first = pieces.try_next().await?.unwrap_or_default();
+    let Some(second) = pieces.try_next().await? else { return Ok(first) };
+    let mut gathered = BytesMut::with_capacity(usize::try_from(length.min(MOST_RESERVED_BYTES)).unwrap_or(0));
+    gathered.extend_from_slice(&first);
+    drop(first);
+    gathered.extend_from_slice(&second);
+    drop(second);
+    while let Some(piece) = pieces.try_next().await? {
+        gathered.extend_from_slice(&piece);
     }
+    Ok(gathered.freeze())
 }
+
+/// Nobody's word is taken for how much memory a range needs beyond this.
+const MOST_RESERVED_BYTES: u64 = 2 << 20;

@@ -21,7 +21,7 @@ use evertape::web::{self, PlaybackOptions};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -39,9 +39,28 @@ pub struct CountingStore {
     directory: DirectoryStore,
     reads: Mutex<Vec<(String, Range<u64>)>>,
     away: AtomicBool,
+    near: AtomicBool,
+    slow_ms: AtomicU64,
+    reading: AtomicUsize,
+    most_reading: AtomicUsize,
 }
 
 impl CountingStore {
+    /// Reading costs nothing: what is proven is not kept.
+    pub fn near(&self) {
+        self.near.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets each read wait for so long.
+    pub fn slow(&self, time: Duration) {
+        self.slow_ms.store(u64::try_from(time.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The most reads that waited at a time.
+    pub fn most_reading(&self) -> usize {
+        self.most_reading.load(Ordering::SeqCst)
+    }
+
     /// Whether reads fail as if the store could not be reached.
     pub fn away(&self, away: bool) {
         self.away.store(away, Ordering::SeqCst);
@@ -65,7 +84,16 @@ impl ObjectStore for CountingStore {
             return Err(StoreError::new(StoreErrorKind::Unavailable, "away, as the test wants it"));
         }
         self.reads.lock().unwrap().push((key.to_string(), range.clone()));
+        let slow_ms = self.slow_ms.load(Ordering::SeqCst);
+        if slow_ms > 0 {
+            self.most_reading.fetch_max(self.reading.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            tokio::time::sleep(Duration::from_millis(slow_ms)).await;
+            self.reading.fetch_sub(1, Ordering::SeqCst);
+        }
         self.directory.get(key, range).await
+    }
+    fn is_near(&self) -> bool {
+        self.near.load(Ordering::SeqCst)
     }
     async fn head(&self, key: &ObjectKey) -> Result<u64, StoreError> {
         self.directory.head(key).await
@@ -211,7 +239,15 @@ impl Archive {
     pub async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let directory = DirectoryStore::open(&dir.path().join("objects")).unwrap();
-        let store = Arc::new(CountingStore { directory, reads: Mutex::default(), away: AtomicBool::new(false) });
+        let store = Arc::new(CountingStore {
+            directory,
+            reads: Mutex::default(),
+            away: AtomicBool::default(),
+            near: AtomicBool::default(),
+            slow_ms: AtomicU64::default(),
+            reading: AtomicUsize::default(),
+            most_reading: AtomicUsize::default(),
+        });
         let index = index::open(&format!("sqlite:{}", dir.path().join("index.db").display())).await.unwrap();
         index.migrate().await.unwrap();
         let stream = StreamName::parse("demo").unwrap();

@@ -1,7 +1,8 @@
 //! Parts of segments as TS, made once for all viewers who are at the same moment.
 //!
-//! Comes in: which samples. Goes out: packets, shared. Bounded by bytes. Never: reads a byte of an object twice for
-//! viewers at the same moment; sends samples of a part that is not what was written.
+//! Comes in: which samples. Goes out: packets, shared. Bounded: what is kept by bytes, what is being made by number, for
+//! each holds its samples and its packets at once. Never: reads a byte of an object twice for viewers at the same
+//! moment; sends samples of a part that is not what was written.
 
 use crate::container::cmaf::{PartCheck, PartVerifier};
 use crate::container::mpegts::mux::{MuxError, MuxTrack, mux};
@@ -12,6 +13,14 @@ use crate::web::Node;
 use crate::web::problem::Problem;
 use bytes::Bytes;
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Parts that wait for the store at a time, besides those that keep the processors busy.
+const MOST_READING: usize = 16;
+/// Whoever waits for longer than this to be made a part is told that the store does not keep up.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A part is not what its checksum says.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +30,7 @@ struct Damaged;
 /// See the module.
 pub struct MuxedParts {
     kept: moka::future::Cache<String, Bytes>,
+    making: Arc<Semaphore>,
 }
 
 impl MuxedParts {
@@ -30,7 +40,8 @@ impl MuxedParts {
             .weigher(|name: &String, ts: &Bytes| u32::try_from(name.len() + ts.len() + 128).unwrap_or(u32::MAX))
             .max_capacity(most_bytes)
             .build();
-        Self { kept }
+        let processors = std::thread::available_parallelism().map_or(2, Into::into);
+        Self { kept, making: Arc::new(Semaphore::new(MOST_READING + 2 * processors)) }
     }
 
     /// `part` as TS. `discontinuity`: it does not go on from what is sent before it.
@@ -45,12 +56,24 @@ impl MuxedParts {
         discontinuity: bool,
     ) -> Result<Bytes, Problem> {
         let name = format!("{}|{discontinuity}", part.name());
-        let made = self.kept.try_get_with(name, make(node, stream, part, discontinuity)).await;
-        made.map_err(|problem| Problem::clone(&problem))
+        let made = self.kept.try_get_with(name, async {
+            let busy = || Problem::unavailable("This node cannot read its store fast enough. Try again in a moment.");
+            let room = tokio::time::timeout(LONGEST_WAIT, self.making.clone().acquire_owned()).await;
+            let room = room.ok().and_then(Result::ok).ok_or_else(busy)?;
+            make(node, stream, part, discontinuity, room).await
+        });
+        made.await.map_err(|problem| Problem::clone(&problem))
     }
 }
 
-async fn make(node: &Node, stream: &StreamName, part: &Part, discontinuity: bool) -> Result<Bytes, Problem> {
+/// `room` is given back when the packets are there, or nothing is held for them any more.
+async fn make(
+    node: &Node,
+    stream: &StreamName,
+    part: &Part,
+    discontinuity: bool,
+    room: OwnedSemaphorePermit,
+) -> Result<Bytes, Problem> {
     let mut sources: Vec<(Stretch, InitInfo, Bytes)> = Vec::with_capacity(part.stretches.len());
     let whole = match part.segment_bytes <= PART_BYTES {
         true => Some(node.segment_object(&part.object, |object| verify(object, part)).await?.0),
@@ -67,6 +90,8 @@ async fn make(node: &Node, stream: &StreamName, part: &Part, discontinuity: bool
     }
     let object = part.object.clone();
     let muxing = tokio::task::spawn_blocking(move || {
+        // This goes on even where nobody waits for it any more.
+        let _room = room;
         let tracks: Vec<MuxTrack<'_>> = sources
             .iter()
             .map(|(stretch, init, payload)| MuxTrack {
