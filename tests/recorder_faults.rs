@@ -8,6 +8,7 @@ use evertape::index::Index;
 use evertape::index::faults::{FaultyIndex, Rates};
 use evertape::janitor;
 use evertape::media::UtcUs;
+use evertape::recorder::share;
 use evertape::store::FaultyStore;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -144,6 +145,17 @@ async fn two_recorders_take_turns() {
     let source = || ("x", format!("file:{}?realtime=1&loop=1", clip.display()));
     let bed = Bed::new().await;
     let count = async || bed.listed(&name("x")).await.len();
+    // The stream is the third's own, and rather the first's than the second's: nobody hands it over by himself.
+    let peers = ["a", "b", "c"].map(|letter| share::Peer {
+        recorder: letter.repeat(32),
+        capacity: None,
+        held: 0,
+        settled: true,
+    });
+    for (spool, peer) in ["third", "first", "second"].into_iter().zip(share::ranked(&name("x"), &peers)) {
+        std::fs::create_dir(bed.dir.path().join(spool)).expect("a folder");
+        std::fs::write(bed.dir.path().join(spool).join("holder"), &peer.recorder).expect("a name");
+    }
     let (first_spool, second_spool) = (bed.spool("first").await, bed.spool("second").await);
     let second_holder = second_spool.holder().to_owned();
     let start = |spool| Recorder::start(bed.store.clone(), bed.index.clone(), spool, 1, &[source()]);
@@ -172,14 +184,13 @@ async fn two_recorders_take_turns() {
         count().await >= before + 3 && epochs().await.last().is_some_and(|epoch| *epoch > 2)
     })
     .await;
-    third.stop().await;
     second.stop().await;
+    third.stop().await;
     let runs = bed.check(&name("x")).await;
     let listed = bed.listed(&name("x")).await;
-    // Where the stream is the second's own, the third hands it back, perhaps before it has published anything.
-    let writer = |epoch: u64| if epoch > 3 { 2 } else { epoch };
-    let pairs: BTreeSet<_> = listed.iter().map(|s| (writer(s.id.epoch), s.id.run)).collect();
-    assert!(runs.len() >= pairs.iter().map(|p| p.0).collect::<BTreeSet<_>>().len());
+    assert_eq!(epochs().await, BTreeSet::from([1, 2, 3]));
+    assert!(runs.len() >= 3, "{} runs of three recorders", runs.len());
+    let pairs: BTreeSet<_> = listed.iter().map(|s| (s.id.epoch, s.id.run)).collect();
     assert_eq!(pairs.iter().map(|p| p.1).collect::<BTreeSet<_>>().len(), pairs.len(), "one run of two writers");
 }
 
