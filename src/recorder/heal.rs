@@ -10,21 +10,20 @@ use super::members::Shared;
 use super::segmenter::CutSegment;
 use super::shadow;
 use super::spool::StreamSpool;
-use super::timeline::{self, Joint, Placed, Timeline};
+use super::timeline::{self, Joint, LEAST_GAP_US};
 use crate::crash_points::reached;
 use crate::index::Published;
 use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId, SegmentWithTables};
 use crate::media::track::InitInfo;
 use crate::media::{ObjectKey, Segment, UtcRange};
 use crate::playback::plan::MAX_LOST;
+use std::io;
 use std::sync::Arc;
 
 /// Rows looked at in one go.
 const PAGE: usize = 500;
 /// Rows looked at in all: some hours.
 const MOST_ROWS: usize = 10_000;
-/// A shorter gap is no gap.
-const LEAST_GAP_US: i64 = 100_000;
 /// Shadows this near to a gap may reach into it: the clocks of two recorders differ.
 const NEAR_US: i64 = 5_000_000;
 
@@ -85,20 +84,20 @@ async fn try_tend(
     done: &mut Tended,
 ) -> anyhow::Result<()> {
     let shadows = spool.all_shadows()?;
-    let (Some(first), Some(last)) = (shadows.first(), shadows.last()) else { return Ok(()) };
+    let (first, last) = (shadows.iter().map(|s| s.start).min(), shadows.iter().map(SegmentId::end).max());
+    let (Some(first), Some(last)) = (first, last) else { return Ok(()) };
     let index = &*shared.environment.index;
     let Some(edge) = index.tail(&recorded.name).await?.end else { return Ok(()) };
-    let window =
-        UtcRange::new(first.start.plus_us(-LONGEST_SEGMENT_US), last.end().max(edge).plus_us(LONGEST_SEGMENT_US));
+    let window = UtcRange::new(first.plus_us(-LONGEST_SEGMENT_US), last.max(edge).plus_us(LONGEST_SEGMENT_US));
     let mut rows: Vec<Segment> = Vec::new();
-    while rows.len() < MOST_ROWS {
+    let mut are_all = false;
+    while !are_all && rows.len() < MOST_ROWS {
         let page = index.window(&recorded.name, window, rows.last().map(|r| r.id.sequence), PAGE).await?;
-        let ended = page.len() < PAGE;
+        are_all = page.len() < PAGE;
         rows.extend(page);
-        if ended {
-            break;
-        }
     }
+    // Of what comes behind rows that were not looked at, nothing is known.
+    let seen_to = if are_all { edge } else { rows.last().map_or(first, |row| row.id.end()) };
     let gap = |pair: &[Segment]| match pair {
         [before, after] if after.id.start.since(before.id.end()) >= LEAST_GAP_US => {
             Some(Gap { before: before.clone(), after: after.clone() })
@@ -112,7 +111,7 @@ async fn try_tend(
         if inside.is_empty() {
             continue;
         }
-        let reaches = inside.last().is_some_and(|s| s.end() >= gap.range().end);
+        let reaches = inside.iter().any(|s| s.end() >= gap.range().end);
         let more_to_come = kind == Shadows::Growing && !reaches;
         if !gap.can_be_filled() || more_to_come {
             open.push((gap, more_to_come));
@@ -139,7 +138,7 @@ async fn try_tend(
         Shadows::Placed | Shadows::Left => 0,
     };
     for id in &shadows {
-        if id.end() > edge.plus_us(-keep_us) {
+        if id.end() > edge.plus_us(-keep_us).min(seen_to) {
             continue;
         }
         let in_gap = open.iter().find(|(gap, _)| range(id).overlaps(gap.range()));
@@ -184,7 +183,7 @@ async fn fill(
     let segment_us = i64::from(environment.segment_seconds) * 1_000_000;
     let free = gap.free_numbers();
     let pieces = tokio::task::spawn_blocking(move || {
-        let placed = place_between(&reader, joint, &ids, &gap_end)?;
+        let placed = timeline::between(&joint, &ids, |id| read(&reader, id), &gap_end)?;
         let Some(whole) = timeline::concatenate(placed) else { return Ok(Vec::new()) };
         let count = u64::try_from(whole.duration_us)?.div_ceil(u64::try_from(segment_us)?).clamp(1, free);
         anyhow::Ok(timeline::divide(whole, usize::try_from(count)?))
@@ -209,36 +208,20 @@ async fn fill(
     Ok(filled)
 }
 
-/// What of the shadows lies between the joint and `after`; empty when they do not go on from the joint.
-fn place_between(
-    spool: &StreamSpool,
-    joint: Joint,
-    shadows: &[SegmentId],
-    after: &Segment,
-) -> anyhow::Result<Vec<CutSegment>> {
-    let mut timeline = Timeline::new(joint.end, Some(joint));
-    let mut placed = Vec::new();
-    let mut run = None;
-    for id in shadows {
-        // Its media times are others.
-        if run.is_some_and(|run| run != id.run) {
-            break;
-        }
-        timeline.comes_of(id.run);
-        let cut = shadow::read(spool, id, spool.shadow(id)?)?;
-        let Placed::Next(cut) = timeline.place(cut) else { continue };
-        if cut.new_run {
-            break;
-        }
-        match timeline::end_at(cut, after) {
-            Some(cut) => {
-                placed.push(cut);
-                run = Some(id.run);
+/// Reads a shadow; one that makes no sense is set aside, so that it does not keep the others from their place.
+fn read(spool: &StreamSpool, id: &SegmentId) -> anyhow::Result<CutSegment> {
+    let object = spool.shadow(id)?;
+    shadow::read(spool, id, object).inspect_err(|error| {
+        let may_pass = error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() != io::ErrorKind::NotFound);
+        if !may_pass {
+            tracing::error!(stream = %id.stream, start_utc_us = id.start.0, %error,
+                "a spooled segment cannot be read; it was moved to the folder `damaged` of its spool");
+            metrics::counter!("evertape_spool_damaged_total", "stream" => id.stream.to_string()).increment(1);
+            if let Err(error) = spool.quarantine_shadow(id) {
+                tracing::error!(stream = %id.stream, start_utc_us = id.start.0, %error, "and could not be moved");
             }
-            None => break,
         }
-    }
-    Ok(placed)
+    })
 }
 
 async fn publish(shared: &Shared, id: &SegmentId, discontinuity: u64, cut: CutSegment) -> anyhow::Result<bool> {

@@ -5,6 +5,7 @@
 
 mod ground;
 mod heal;
+mod joint;
 mod lease;
 mod members;
 mod numbers;

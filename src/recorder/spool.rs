@@ -337,14 +337,23 @@ impl StreamSpool {
         Ok(ids)
     }
 
-    /// All shadows by time, those that were set back, too.
+    /// Those that were set back, in no order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn earlier(&self) -> io::Result<Vec<SegmentId>> {
+        self.entries(&self.folder.join(EARLIER))
+    }
+
+    /// All shadows by time, those that were set back, too; those of one run in the order in which they were recorded.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn all_shadows(&self) -> io::Result<Vec<SegmentId>> {
         let mut ids = self.entries(&self.folder.join(SHADOW))?;
-        ids.extend(self.entries(&self.folder.join(EARLIER))?);
+        ids.extend(self.earlier()?);
         ids.sort_by_key(|id| (id.start, id.sequence));
+        numbered_first(&mut ids);
         Ok(ids)
     }
 

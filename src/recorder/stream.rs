@@ -303,7 +303,6 @@ impl StreamRecorder {
             self.deactivate_in_order().await;
         } else if share.hand_over && idle && self.active.is_some() {
             tracing::info!(stream = %self.stream(), "the stream is handed over to the recorder whose own it is");
-            self.wants.send_replace(false);
             self.deactivate_in_order().await;
         }
         let spares = matches!(standing, Standing::Other | Standing::Free);
@@ -508,6 +507,8 @@ impl StreamRecorder {
 
     /// An orderly stop: cuts and publishes what is buffered, and lets others have the stream.
     async fn finish(&mut self) {
+        // What is released must not be had again.
+        self.wants.send_replace(false);
         self.stop_source().await;
         reached("handover.cut");
         let limit = Instant::now() + DRAIN_FOR;

@@ -10,219 +10,20 @@
 //! 2. by content: hashes of the last committed pictures, found among those kept;
 //! 3. by wall time, at a sync sample, as a new run.
 
+pub use super::joint::{Joint, JointTrack, MOST_BIAS_US, hash_of, media_end};
+use super::joint::{Relation, nearest_wrap, times};
 use super::segmenter::{CutPart, CutSegment};
-use crate::media::segment::{LONGEST_SEGMENT_US, SegmentWithTables};
+use crate::media::segment::{LONGEST_SEGMENT_US, SegmentId};
 use crate::media::wallclock::MAX_SLEW_US_PER_SECOND;
-use crate::media::{InitHash, ObjectKey, RunId, SampleTable, Segment, Ticks, TrackId, UtcUs};
-use std::collections::HashMap;
-use std::hash::Hasher;
+use crate::media::{RunId, Segment, Ticks, UtcUs};
 
-/// MPEG-TS timestamps have 33 bits (ISO/IEC 13818-1 2.4.3.7).
-const WRAP: i64 = 1 << 33;
-/// Two recorders of one source agree on the wall time of a picture at least so far; more is another clock that only
-/// happens to show the same media times.
-const SAME_CLOCK_US: i64 = 5_000_000;
-/// A difference in wall time that is kept and slewed away; a larger one is a discontinuity.
-pub const MOST_BIAS_US: i64 = 500_000;
 /// What has just been cut and yet ends so long before the end of what is committed is not in there: a clock was wrong.
 /// Two recorders of one source are apart by less.
 const WRONG_CLOCK_US: i64 = 60_000_000;
 /// A cut this near to where the committed timeline ends is where it ends: rounding and slew.
 const SAME_MOMENT: i64 = 50 * 90;
-/// Pictures that must be found for an alignment by content.
-const FEWEST_ALIKE: usize = 8;
-
-/// One track where the committed timeline ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JointTrack {
-    /// Which.
-    pub track: TrackId,
-    /// Its parameters.
-    pub init: InitHash,
-    /// DTS and size of its last samples, at least one.
-    pub samples: Vec<(Ticks, u32)>,
-    /// Where the next sample is expected.
-    pub next: Ticks,
-}
-
-impl JointTrack {
-    fn last(&self) -> Ticks {
-        self.samples.last().map_or(self.next, |s| s.0)
-    }
-}
-
-/// Where the committed timeline ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Joint {
-    /// Run of the last segment.
-    pub run: RunId,
-    /// Its end.
-    pub end: UtcUs,
-    /// Media time of `end`.
-    pub end_media: Ticks,
-    /// The tracks of the run.
-    pub tracks: Vec<JointTrack>,
-    /// The track that segments are cut by.
-    pub lead: TrackId,
-    /// Object of the last segment.
-    pub object: ObjectKey,
-    /// Hashes of the last segment's pictures, in the order of its samples; empty when they are not known.
-    pub lead_hashes: Vec<u64>,
-    /// What has to be added to the others' media times, when the content has told.
-    pub content_shift: Option<Ticks>,
-    /// What comes is of the very run, cut by one segmenter: its media times are those of what is committed.
-    pub own_run: bool,
-}
-
-impl Joint {
-    /// The joint after the last of `newest`, committed segments in ascending order. `None` without any.
-    pub fn after(newest: &[SegmentWithTables]) -> Option<Self> {
-        let last = newest.last()?;
-        let segment = &last.segment;
-        let mut tracks: Vec<JointTrack> = Vec::new();
-        for older in newest.iter().rev().filter(|s| s.segment.id.run == segment.id.run) {
-            for (part, table) in older.segment.tracks.iter().zip(&older.tables) {
-                if tracks.iter().all(|t| t.track != part.track) {
-                    tracks.push(JointTrack {
-                        track: part.track,
-                        init: part.init,
-                        samples: times(part.decode_start, table).zip(table.samples.iter().map(|s| s.size)).collect(),
-                        next: part.decode_end(),
-                    });
-                }
-            }
-        }
-        Some(Self {
-            run: segment.id.run,
-            end: segment.id.end(),
-            end_media: media_end(segment),
-            lead: segment.lead()?.track,
-            tracks,
-            object: segment.object.clone(),
-            lead_hashes: Vec::new(),
-            content_shift: None,
-            own_run: false,
-        })
-    }
-
-    /// Looks for the last committed pictures among those of `cuts`, all of one run; remembers what it finds.
-    pub fn find_content<'a>(&mut self, cuts: impl Iterator<Item = &'a CutSegment>) -> bool {
-        let Some(lead) = self.tracks.iter().find(|t| t.track == self.lead) else { return false };
-        if lead.samples.len() != self.lead_hashes.len() {
-            return false;
-        }
-        let mut known: HashMap<u64, Vec<Ticks>> = HashMap::new();
-        for (hash, (dts, _)) in self.lead_hashes.iter().zip(&lead.samples) {
-            known.entry(*hash).or_default().push(*dts);
-        }
-        let mut votes: HashMap<Ticks, usize> = HashMap::new();
-        for part in cuts.flat_map(|c| &c.parts).filter(|p| p.track == self.lead) {
-            for (dts, data) in times(part.decode_start, &part.table).zip(&part.payload) {
-                for known in known.get(&hash_of(data)).into_iter().flatten() {
-                    *votes.entry(*known - dts).or_default() += 1;
-                }
-            }
-        }
-        let mut ranked: Vec<(usize, Ticks)> = votes.into_iter().map(|(shift, count)| (count, shift)).collect();
-        ranked.sort_by_key(|(count, shift)| (usize::MAX - count, *shift));
-        self.content_shift = match ranked.as_slice() {
-            [(count, shift)] if *count >= FEWEST_ALIKE => Some(*shift),
-            // Pictures that are all alike say nothing.
-            [(count, shift), (second, _), ..] if *count >= FEWEST_ALIKE && count / 2 >= *second => Some(*shift),
-            _ => None,
-        };
-        self.content_shift.is_some()
-    }
-
-    fn track(&self, track: TrackId) -> Option<&JointTrack> {
-        self.tracks.iter().find(|t| t.track == track)
-    }
-
-    fn utc_of(&self, media: Ticks) -> UtcUs {
-        self.end.plus_us((media - self.end_media).to_us())
-    }
-
-    /// How `cut` lies to the joint, going by media times.
-    fn relate(&self, cut: &CutSegment) -> Relation {
-        let (Some(own), Some(part)) = (self.track(self.lead), cut.parts.iter().find(|p| p.track == self.lead)) else {
-            return Relation::Elsewhere;
-        };
-        let shift = match self.content_shift {
-            _ if self.own_run => Ticks(0),
-            Some(shift) => shift,
-            None => nearest_wrap(own.last() - part.decode_start),
-        };
-        let bias_us = self.utc_of(cut.anchor + shift).since(cut.start);
-        // A source that was started anew shows the media times it began with.
-        let agrees = |most_us| bias_us.abs() <= most_us;
-        if self.content_shift.is_none()
-            && !self.own_run
-            && !(agrees(MOST_BIAS_US) || agrees(SAME_CLOCK_US) && self.is_same_media(cut, shift))
-        {
-            return Relation::Elsewhere;
-        }
-        let first = part.decode_start + shift;
-        let last = times(first, &part.table).last().unwrap_or(first);
-        let step = own.next - own.last();
-        if last <= own.last() {
-            Relation::Before { shift }
-        } else if first > own.next + step {
-            Relation::After
-        } else {
-            Relation::Joins { shift, bias_us }
-        }
-    }
-
-    /// Whether the samples that both have are as long as each other: the same encoder's. The very last one may have
-    /// been cut short by whatever ended the recording.
-    fn is_same_media(&self, cut: &CutSegment, shift: Ticks) -> bool {
-        let (Some(own), Some(part)) = (self.track(self.lead), cut.parts.iter().find(|p| p.track == self.lead)) else {
-            return false;
-        };
-        let whole = own.samples.split_last().map_or(&[][..], |(_, whole)| whole);
-        let sizes: HashMap<Ticks, u32> = whole.iter().copied().collect();
-        times(part.decode_start + shift, &part.table)
-            .zip(&part.table.samples)
-            .all(|(dts, sample)| sizes.get(&dts).is_none_or(|size| *size == sample.size))
-    }
-}
-
-enum Relation {
-    /// All of it is committed.
-    Before { shift: Ticks },
-    /// The next sample is in it.
-    Joins { shift: Ticks, bias_us: i64 },
-    /// Something is missing before it.
-    After,
-    /// Media times say nothing.
-    Elsewhere,
-}
-
-/// The multiple of 2^33 nearest to `apart`.
-fn nearest_wrap(apart: Ticks) -> Ticks {
-    Ticks((apart.0 + WRAP / 2).div_euclid(WRAP) * WRAP)
-}
-
-/// Media time of a segment's end.
-pub fn media_end(segment: &Segment) -> Ticks {
-    segment.anchor + Ticks::from_us(segment.id.duration_us)
-}
-
-/// Hash of a sample's bytes.
-pub fn hash_of(data: &[u8]) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(data);
-    hasher.finish()
-}
-
-/// DTS of each sample.
-fn times(start: Ticks, table: &SampleTable) -> impl Iterator<Item = Ticks> + '_ {
-    table.samples.iter().scan(start, |next, sample| {
-        let dts = *next;
-        *next = dts + Ticks(i64::from(sample.duration));
-        Some(dts)
-    })
-}
+/// What is apart by less, in media time or in wall time, has no gap between.
+pub const LEAST_GAP_US: i64 = 100_000;
 
 /// Removes the first `count` samples.
 fn skip(part: &mut CutPart, count: usize) {
@@ -290,6 +91,7 @@ impl Timeline {
         // nothing of the other.
         if self.run.replace(run) != Some(run) {
             joint.content_shift = None;
+            self.held.clear();
         }
         joint.own_run = joint.run == run;
         joint.own_run
@@ -499,6 +301,54 @@ pub fn end_at(mut cut: CutSegment, next: &Segment) -> Option<CutSegment> {
     }
     cut.duration_us = cut.duration_us.min(room_us);
     Some(cut)
+}
+
+/// What of kept segments, named in the order in which they were cut, lies between `joint` and the committed `after`. Of
+/// one run, for each has media times of its own: of the one that fills most, up to where something is missing in it.
+/// Empty when none goes on from the joint.
+///
+/// # Errors
+/// What `read` says, which gives a segment as it was cut.
+pub fn between<E>(
+    joint: &Joint,
+    ids: &[SegmentId],
+    mut read: impl FnMut(&SegmentId) -> Result<CutSegment, E>,
+    after: &Segment,
+) -> Result<Vec<CutSegment>, E> {
+    let mut runs: Vec<RunId> = Vec::new();
+    for id in ids {
+        if !runs.contains(&id.run) {
+            runs.push(id.run);
+        }
+    }
+    let filled_us = |cuts: &[CutSegment]| cuts.iter().map(|cut| cut.duration_us).sum::<i64>();
+    let mut best = Vec::new();
+    for run in runs {
+        let mut timeline = Timeline::new(joint.end, Some(joint.clone()));
+        timeline.comes_of(run);
+        let mut placed: Vec<CutSegment> = Vec::new();
+        // Of what was placed last, in media time of the run.
+        let mut end: Option<Ticks> = None;
+        for id in ids.iter().filter(|id| id.run == run) {
+            let cut = read(id)?;
+            let Some(lead) = cut.parts.first() else { continue };
+            let (from, to) = (lead.decode_start, lead.decode_start + lead.table.duration());
+            // Once as a shadow, once with a number that it has lost since.
+            if end.is_some_and(|end| to <= end) {
+                continue;
+            }
+            let Placed::Next(cut) = timeline.place(cut) else { continue };
+            if cut.new_run || end.replace(to).is_some_and(|end| (from - end).to_us().abs() >= LEAST_GAP_US) {
+                break;
+            }
+            let Some(cut) = end_at(cut, after) else { break };
+            placed.push(cut);
+        }
+        if filled_us(&placed) > filled_us(&best) {
+            best = placed;
+        }
+    }
+    Ok(best)
 }
 
 /// One segment of several that follow each other; up to where parameters change. `None` of none.

@@ -1,8 +1,9 @@
+use super::super::joint::WRAP;
 use super::super::track_queue::InitSegment;
 use super::*;
-use crate::media::segment::SegmentId;
+use crate::media::segment::SegmentWithTables;
 use crate::media::track::{InitInfo, TrackParams, VideoParams};
-use crate::media::{Codec, Sample, StreamName, TrackPart};
+use crate::media::{Codec, InitHash, Sample, SampleTable, StreamName, TrackId, TrackPart};
 use bytes::Bytes;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -282,4 +283,50 @@ fn runs_of_two_processes_follow_each_other() {
     assert!(!timeline.comes_of(RunId(8)));
     let Placed::Next(next) = timeline.place(cut(100, 125, 900_000, 0, false)) else { panic!("it is never gone on") };
     assert_eq!((next.new_run, next.parts[0].decode_start), (false, Ticks(clock + 100 * FRAME)));
+}
+
+/// Shadows of two recorders' runs, whose media times differ, and whose times overlap: what fills the gap is of one.
+#[test]
+fn a_gap_is_filled_from_one_run_at_a_time() {
+    let after = committed(&cut(700, 800, 900_000, 0, true), 9).segment;
+    // As they are read: whether one begins a run is not said.
+    type Made = fn(i64, i64) -> CutSegment;
+    let one: Made = |from, to| cut(from, to, 900_000, 0, false);
+    let other: Made = |from, to| cut(from, to, 900_000 + WRAP, 20_000, false);
+    let named = |run: u128, made: Made, from: i64, to: i64| {
+        let id = committed(&made(from, to), from as u64).segment.id;
+        (SegmentId { run: RunId(run), epoch: 0, ..id }, made, from, to)
+    };
+    // One ends within the gap, and begins before it; the other has all of it, by media times that have wrapped.
+    let mut kept: Vec<_> = [450, 500, 550].map(|from| named(8, one, from, from + 50)).into();
+    kept.extend([425, 500, 575, 650].map(|from| named(9, other, from, from + 75)));
+    kept.sort_by_key(|(id, ..)| id.start);
+    let between = |kept: &[(SegmentId, Made, i64, i64)]| {
+        let ids: Vec<SegmentId> = kept.iter().map(|(id, ..)| id.clone()).collect();
+        let found = |id: &SegmentId| kept.iter().find(|(own, ..)| own == id).ok_or(());
+        let read = |id: &SegmentId| found(id).map(|(_, made, from, to)| made(*from, *to));
+        super::between(&joint_at(500), &ids, read, &after).unwrap()
+    };
+    let filled = |placed: Vec<CutSegment>, to: i64| {
+        for track in [TrackId::video(1), TrackId::audio(1)] {
+            let mut end = None;
+            for part in placed.iter().flat_map(|c| &c.parts).filter(|p| p.track == track) {
+                assert!(end.is_none_or(|end| end == part.decode_start), "a seam in {track}");
+                end = Some(part.decode_start + part.table.duration());
+            }
+        }
+        assert_eq!(placed[0].parts[0].decode_start, Ticks(900_000 + 500 * FRAME));
+        let whole = cut(500, to, 0, 0, true);
+        assert_eq!(payload(&placed, TrackId::video(1)), whole.parts[0].payload);
+        assert_eq!(payload(&placed, TrackId::audio(1)), whole.parts[1].payload);
+    };
+    filled(between(&kept), 700);
+    // Something is missing in it: what is behind the hole is another filling's.
+    let is_hole = |id: &SegmentId| id.run == RunId(9) && id.sequence == 575;
+    let holed: Vec<_> = kept.iter().filter(|(id, ..)| !is_hole(id)).cloned().collect();
+    filled(between(&holed), 600);
+    // A segment that lost its number is there twice, for its shadow was not removed yet.
+    let (id, made, from, to) = kept.iter().find(|(id, ..)| id.run == RunId(9) && id.sequence == 500).unwrap().clone();
+    let numbered = (SegmentId { epoch: 3, sequence: 77, ..id }, made, from, to);
+    filled(between(&[vec![numbered], kept.clone()].concat()), 700);
 }

@@ -4,6 +4,7 @@ use crate::postgres::postgres;
 use crate::source::{Clip, Live, PICTURES_PER_SECOND, Pace};
 use evertape::container::cmaf;
 use evertape::index::{self, Index};
+use evertape::media::segment::SegmentId;
 use evertape::media::{Segment, StreamName, Ticks, TrackKind, UtcRange, UtcUs};
 use evertape::recorder::share::{self, Peer};
 use evertape::store::{self, ObjectStore};
@@ -221,6 +222,17 @@ impl Bed {
         }
     }
 
+    /// Gives the spool `name` to a recorder that comes after a and b where the stream should be.
+    pub fn comes_last(&self, name: &str) {
+        let of = |recorder: String| Peer { recorder, capacity: None, held: 0, settled: true };
+        let last = ('c'..='f').chain('0'..='9').map(|letter| letter.to_string().repeat(32)).find(|holder| {
+            let peers = ["a".repeat(32), "b".repeat(32), holder.clone()].map(of);
+            share::ranked(&stream(), &peers)[2].recorder == *holder
+        });
+        std::fs::create_dir(self.dir.path().join(name)).expect("a folder");
+        std::fs::write(self.dir.path().join(name).join("holder"), last.expect("one that comes last")).expect("a name");
+    }
+
     /// Starts `evertape record` on the spool `name`.
     pub fn start(&self, name: &str, with: &With) -> Process {
         let dir = self.dir.path();
@@ -284,6 +296,11 @@ impl Bed {
     /// What was set aside in the spool `name`.
     pub fn damaged(&self, name: &str) -> usize {
         self.in_folder(name, "damaged")
+    }
+
+    /// Segments that lie in a folder of the spool `name`.
+    pub fn entries(&self, name: &str, folder: &str) -> Vec<SegmentId> {
+        entries(&self.dir.path().join(name).join("streams/x").join(folder))
     }
 
     fn in_folder(&self, name: &str, folder: &str) -> usize {
@@ -395,6 +412,13 @@ impl Bed {
 /// The stream of all scenarios.
 pub fn stream() -> StreamName {
     StreamName::parse("x").expect("a name")
+}
+
+/// Segments that lie in a folder of a spool.
+pub fn entries(folder: &Path) -> Vec<SegmentId> {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let id = |name: &str| SegmentId::parse_base_name(&stream(), name.strip_suffix(".cmfs")?);
+    files.filter_map(|file| id(file.file_name().to_str()?)).collect()
 }
 
 /// Where a PostgreSQL listens (`host:port`, or its socket), and its address as seen through a port of this machine.

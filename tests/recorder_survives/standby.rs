@@ -150,24 +150,31 @@ async fn what_the_other_has_is_filled_in() {
     assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
 }
 
+/// b publishes, and is cut off from the index until `waits`; then a takes over, behind a gap, and b is killed. Gives with
+/// what b is to be started again, and a.
+async fn cut_off_replaced_and_killed(bed: &Bed, waits: impl Fn() -> bool) -> (With, Process) {
+    // b, so that the stream is not handed back to it.
+    let (to_b, with_b) = proxied(bed).await;
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    to_b.set_cut(true);
+    until("enough waits in the spool", async || waits()).await;
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    first.kill().await;
+    (With { index: None, ..with_b }, second)
+}
+
 /// As below, but the other one dies, too, before the one that is back has looked after anything: it has the stream at
 /// once, and what it had still comes into its place.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_killed_one_had_is_filled_in_when_it_takes_over() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
-    let (to_b, with_b) = proxied(&bed).await;
-    let first = bed.start("b", &with_b);
-    bed.grows_by(2).await;
-    to_b.set_cut(true);
-    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
-    let second = bed.start("a", &With::default());
-    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
-    first.kill().await;
+    let (with_b, second) = cut_off_replaced_and_killed(&bed, || bed.spooled("b") >= 3).await;
     let of_a = bed.listed().await.into_iter().find(|s| s.id.epoch > 1).expect("a has published");
     let joins = |s: &Segment| s.id.sequence < of_a.id.sequence && of_a.id.start.since(s.id.end()).abs() < 200_000;
     assert!(!bed.listed().await.iter().any(joins), "nothing is missing before {}", of_a.id.sequence);
-    to_b.set_cut(false);
     let again = bed.start("b", &with_b);
     second.kill().await;
     bed.grows_by(3).await;
@@ -185,17 +192,9 @@ async fn what_a_killed_one_had_is_filled_in_when_it_takes_over() {
 async fn what_is_left_of_a_stream_without_a_source_is_filled_in() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
-    let (to_b, with_b) = proxied(&bed).await;
-    let first = bed.start("b", &with_b);
-    bed.grows_by(2).await;
-    to_b.set_cut(true);
-    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
-    let second = bed.start("a", &With::default());
-    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
-    first.kill().await;
+    let (with_b, second) = cut_off_replaced_and_killed(&bed, || bed.spooled("b") >= 3).await;
     second.kill().await;
     assert!(!bed.ledger().await.is_whole(), "nothing is missing");
-    to_b.set_cut(false);
     let again = bed.start("b", &With { forgets_stream: true, ..with_b });
     until("what is missing is filled in", async || bed.ledger().await.is_whole()).await;
     until("nothing is left", async || bed.spooled("b") == 0 && bed.shadowed("b") == 0).await;
@@ -210,19 +209,9 @@ async fn what_is_left_of_a_stream_without_a_source_is_filled_in() {
 async fn what_a_killed_one_had_in_its_spool_is_filled_in() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
-    // b, so that the stream is not handed back to it.
-    let (to_b, with_b) = proxied(&bed).await;
-    let first = bed.start("b", &with_b);
-    bed.grows_by(2).await;
-    to_b.set_cut(true);
-    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
-    // It begins where the first one's spool ends, about.
-    let second = bed.start("a", &With::default());
-    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
-    first.kill().await;
+    let (with_b, second) = cut_off_replaced_and_killed(&bed, || bed.spooled("b") >= 3).await;
     assert!(bed.spooled("b") > 0, "nothing was left in the spool");
     assert!(!bed.ledger().await.is_whole(), "nothing is missing");
-    to_b.set_cut(false);
     let again = bed.start("b", &with_b);
     until("what is missing is filled in", async || bed.ledger().await.is_whole()).await;
     assert_eq!(bed.spooled("b"), 0);
@@ -231,4 +220,100 @@ async fn what_a_killed_one_had_in_its_spool_is_filled_in() {
     let ledger = bed.ledger().await;
     assert!(ledger.is_whole(), "{ledger:?}");
     assert_eq!((ledger.runs, ledger.discontinuities), (2, 1), "{ledger:?}");
+}
+
+/// It loses its stream with segments in its spool, and cuts more without numbers: one gap is filled from both, in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_with_numbers_and_without_is_filled_in() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (to_b, with_b) = proxied(&bed).await;
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    to_b.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
+    // Somebody has the stream who publishes nothing.
+    let later = || evertape::clock::now().plus_us(10_000_000);
+    let lease = bed.index.acquire(&stream(), "nobody", later(), 1_000_000).await.expect("an answer").expect("a lease");
+    let (index, renewed) = (bed.index.clone(), lease.clone());
+    let renewing = tokio::spawn(async move {
+        while index.renew(&renewed, later(), 1_000_000).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    });
+    to_b.set_cut(false);
+    let of_both_kinds = || {
+        let shadows = bed.entries("b", "shadow");
+        let numbered = shadows.iter().filter(|id| id.epoch > 0).count();
+        (numbered, shadows.len() - numbered)
+    };
+    until("it has no numbers any more", async || of_both_kinds().0 >= 3 && of_both_kinds().1 >= 3).await;
+    first.kill().await;
+    renewing.abort();
+    bed.index.release(&lease).await.expect("released");
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    assert!(!bed.ledger().await.is_whole(), "nothing is missing");
+    let again = bed.start("b", &With::default());
+    // What nobody took in before a came is missing, in one place.
+    let is_filled = |ledger: &Ledger| ledger.gaps[0].len() <= 1 && ledger.lost() < 200;
+    until("what is missing is filled in", async || is_filled(&bed.ledger().await)).await;
+    second.stop().await;
+    again.stop().await;
+    let ledger = bed.ledger().await;
+    assert_eq!((ledger.twice, ledger.runs, ledger.discontinuities, bed.damaged("b")), (0, 2, 1, 0), "{ledger:?}");
+}
+
+/// Of one gap b has the first part, and c, which was cut off as well, also the rest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_filling_leaves_is_filled_in_by_the_next() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    bed.comes_last("c");
+    let ((to_b, with_b), (to_c, with_c)) = (proxied(&bed).await, proxied(&bed).await);
+    let first = bed.start("b", &with_b);
+    bed.grows_by(2).await;
+    let standby = bed.start("c", &with_c);
+    bed.shadows("c", 2).await;
+    to_b.set_cut(true);
+    to_c.set_cut(true);
+    until("some wait in the spool", async || bed.spooled("b") >= 3).await;
+    first.kill().await;
+    let had = bed.shadowed("c");
+    until("the other has more", async || bed.shadowed("c") >= had + 4).await;
+    let second = bed.start("a", &With::default());
+    until("a publishes", async || bed.listed().await.last().is_some_and(|s| s.id.epoch > 1)).await;
+    standby.kill().await;
+    let missing = bed.ledger().await.lost();
+    let first = bed.start("b", &With::default());
+    until("a part is filled in", async || bed.ledger().await.lost() < missing).await;
+    assert!(!bed.ledger().await.is_whole(), "nothing was left");
+    let standby = bed.start("c", &With::default());
+    until("the rest is filled in", async || bed.ledger().await.is_whole()).await;
+    for process in [first, standby, second] {
+        process.stop().await;
+    }
+    let ledger = bed.ledger().await;
+    assert!(ledger.is_whole(), "{ledger:?}");
+    assert_eq!((bed.damaged("b"), bed.damaged("c")), (0, 0), "something could not be filled in");
+}
+
+/// The disk has damaged one of those that would fill a gap: it is set aside, the others come into their place.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_does_not_keep_the_rest_from_its_place() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bed = Bed::postgres(&Clip::make(dir.path()).await).await;
+    let (with_b, second) = cut_off_replaced_and_killed(&bed, || bed.spooled("b") >= 3).await;
+    let mut waiting = bed.entries("b", "");
+    waiting.sort_by_key(|id| id.sequence);
+    let file = bed.dir.path().join(format!("b/streams/x/{}.cmfs", waiting[1].base_name()));
+    std::fs::File::options().write(true).open(file).expect("it is there").set_len(5000).expect("cut short");
+    let missing = bed.ledger().await.lost();
+    let again = bed.start("b", &with_b);
+    until("the rest is filled in", async || bed.ledger().await.lost() < missing).await;
+    assert!(bed.damaged("b") > 0, "it is not kept for anybody to look at");
+    second.stop().await;
+    again.stop().await;
+    let ledger = bed.ledger().await;
+    assert_eq!((ledger.twice, ledger.unstated, ledger.gaps[0].len()), (0, 0, 1), "{ledger:?}");
 }

@@ -1,8 +1,8 @@
 //! Killed, and killed again: one recorder alone, and the active one of two.
 
-use crate::bed::With;
+use crate::bed::{With, entries};
 use crate::source::PICTURES_PER_SECOND;
-use crate::stage::{Common, Dice, Stage, entries, until};
+use crate::stage::{Common, Dice, Stage, until};
 use crate::table::Row;
 use evertape::media::UtcRange;
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub async fn killed_fifty_times_in_an_hour(common: Arc<Common>) -> Row {
         stage.source_reaches_s(moment as i64).await;
         process.kill().await;
         numbered.extend(entries(&spool).iter().map(|id| id.base_name().to_string()));
-        shadows.extend(entries(&spool.join("shadow")));
+        shadows.extend(["shadow", "earlier"].iter().flat_map(|folder| entries(&spool.join(folder))));
         process = stage.bed.start("a", &link.with());
     }
     stage.source_reaches_s(HOUR_S).await;

@@ -1,10 +1,9 @@
 //! What a scenario plays on: a bed on PostgreSQL and S3, roles as real processes, a proxy on each of their ways.
 
-use crate::bed::{Backends, Bed, Ledger, Process, With, behind, stream};
+use crate::bed::{Backends, Bed, Ledger, Process, With, behind, entries, stream};
 use crate::proxy::{Mode, Proxy};
 use crate::s3::{TestS3, s3};
 use crate::source::{Clip, Pace};
-use evertape::media::segment::SegmentId;
 use evertape::media::{Segment, UtcUs};
 use evertape::store::{ObjectStore, S3Store};
 use std::collections::BTreeSet;
@@ -307,20 +306,13 @@ pub struct Node {
     pub address: std::net::SocketAddr,
 }
 
-/// Segments that lie in a folder of a spool.
-pub fn entries(folder: &Path) -> Vec<SegmentId> {
-    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let id = |name: &str| SegmentId::parse_base_name(&stream(), name.strip_suffix(".cmfs")?);
-    files.filter_map(|file| id(file.file_name().to_str()?)).collect()
-}
-
 fn spool_bytes(folder: &Path) -> u64 {
     let bytes = |folder: &Path| -> u64 {
         let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
         let segments = files.filter(|f| f.path().extension().is_some_and(|e| e == "cmfs"));
         segments.filter_map(|f| f.metadata().ok()).map(|m| m.len()).sum()
     };
-    bytes(folder) + bytes(&folder.join("shadow"))
+    bytes(folder) + bytes(&folder.join("shadow")) + bytes(&folder.join("earlier"))
 }
 
 /// Waits until a condition holds.

@@ -10,7 +10,7 @@ use super::super::publisher::{Prepared, Publisher, Queue};
 use super::super::segmenter::CutSegment;
 use super::super::shadow;
 use super::super::source::spec::SourceSpec;
-use super::super::timeline::{Placed, Timeline};
+use super::super::timeline::{LEAST_GAP_US, Placed, Timeline};
 use super::{AGAIN_AFTER, NUMBERED_AHEAD, StreamRecorder};
 use crate::crash_points::reached;
 use crate::media::segment::{SegmentId, SegmentWithTables};
@@ -19,9 +19,6 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
-
-/// Less is no gap.
-const LEAST_GAP_US: i64 = 100_000;
 
 /// The time between getting a lease and losing or releasing it.
 pub(super) struct Active {
@@ -92,9 +89,9 @@ pub(super) enum Committed {
 impl StreamRecorder {
     /// Begins to publish, from where the committed timeline ends.
     pub(super) fn activate(&mut self, ground: Ground) {
-        let all = self.spool.shadows().and_then(|shadows| Ok((self.spool.all_shadows()?.len(), shadows)));
-        let (earlier, shadows) = match all {
-            Ok((all, shadows)) => (all > shadows.len(), shadows),
+        let read = self.spool.shadows().and_then(|shadows| Ok((shadows, self.spool.earlier()?)));
+        let (shadows, earlier) = match read {
+            Ok(read) => read,
             Err(error) => {
                 tracing::error!(stream = %self.stream(), %error, "the spool cannot be read; tried again");
                 self.retry = Some(Instant::now() + AGAIN_AFTER);
@@ -134,7 +131,7 @@ impl StreamRecorder {
             last: None,
             searched: None,
             joined: false,
-            left: earlier.then(Instant::now),
+            left: (!earlier.is_empty()).then(Instant::now),
         });
         self.show_waiting();
         reached("takeover.begun");
@@ -162,6 +159,8 @@ impl StreamRecorder {
         let Some(active) = self.active.take() else { return };
         active.drain.cancel();
         let _ = active.publishing.await;
+        // Or it would be had again at once.
+        self.wants.send_replace(false);
         lease::release(&*self.shared.environment.index, &self.held).await;
         self.show_waiting();
     }
@@ -194,8 +193,7 @@ impl StreamRecorder {
         let this = LastCut::of(&id, &cut);
         let before = active.last.filter(|last| last.run == id.run);
         if before.is_some_and(|last| last.is_again(&this)) {
-            self.count(Committed::Covered);
-            let _ = self.spool.remove_shadow(&id);
+            self.let_go(&id, Committed::Covered);
             self.backlog.pop_front();
             return;
         }
@@ -207,24 +205,30 @@ impl StreamRecorder {
             active.searched = Some(id.run);
             self.search_content(id.run).await;
         }
-        match self.commit(cut, id.run).await {
+        let committed = self.commit(cut, id.run).await;
+        self.let_go(&id, committed);
+        self.backlog.pop_front();
+        self.show_waiting();
+    }
+
+    /// What becomes of a shadow that was placed.
+    fn let_go(&mut self, id: &SegmentId, committed: Committed) {
+        match committed {
             // There may be a gap before that end, which it fills: whoever looks after the shadows knows.
-            Committed::Covered if self.may_fill(&id) && self.spool.set_back(&id).is_ok() => {
+            Committed::Covered if self.may_fill(id) && self.spool.set_back(id).is_ok() => {
                 reached("takeover.set-back");
                 if let Some(active) = &mut self.active {
                     active.left = Some(Instant::now());
                 }
             }
-            committed @ (Committed::Numbered | Committed::Covered) => {
+            Committed::Numbered | Committed::Covered => {
                 self.count(committed);
                 reached("takeover.numbered");
-                let _ = self.spool.remove_shadow(&id);
+                let _ = self.spool.remove_shadow(id);
                 reached("takeover.shadow-removed");
             }
             Committed::Lost => {}
         }
-        self.backlog.pop_front();
-        self.show_waiting();
     }
 
     /// Counts what is let go because the archive has it.
