@@ -94,3 +94,41 @@ async fn look(index: Arc<dyn Index>, known: Arc<RwLock<Known>>) {
         Err(error) => tracing::debug!(%error, "the settings of streams cannot be read; what is known holds"),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::index::faults::{FaultyIndex, Rates};
+    use crate::index::control::{Expected, StreamSetting};
+    use crate::media::UtcUs;
+
+    /// However many ask at once, and however slow the index is: none is told what was not set.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_first_playlists_all_know_what_is_set() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = crate::index::open(&format!("sqlite:{}/index.db", folder.path().display())).await.unwrap();
+        index.migrate().await.unwrap();
+        let stream = StreamName::parse("ort").unwrap();
+        let setting = StreamSetting {
+            source: "udp://239.1.1.1:1234".into(),
+            retention_us: None,
+            retention_bytes: None,
+            hls: PlainHls::Fmp4,
+            standby: false,
+            paused: false,
+        };
+        index.put_setting(&stream, &setting, Expected::Absent, UtcUs(0)).await.unwrap();
+        let rates = Rates { before_percent: 0, after_percent: 0, delay_percent: 0, delay: Duration::ZERO };
+        let slow = FaultyIndex::seeded(index, 1, rates);
+        slow.set_delay(Duration::from_millis(50));
+        let plain = Arc::new(Plain::new(HashMap::new(), Arc::new(slow)));
+        let asked = (0..20).map(|_| {
+            let (plain, stream) = (plain.clone(), stream.clone());
+            tokio::spawn(async move { plain.of(&stream).await })
+        });
+        for told in futures::future::join_all(asked).await {
+            assert_eq!(told.unwrap(), PlainHls::Fmp4);
+        }
+    }
+}
