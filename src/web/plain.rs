@@ -99,8 +99,8 @@ async fn look(index: Arc<dyn Index>, known: Arc<RwLock<Known>>) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::index::faults::{FaultyIndex, Rates};
     use crate::index::control::{Expected, StreamSetting};
+    use crate::index::faults::{FaultyIndex, Rates};
     use crate::media::UtcUs;
 
     /// However many ask at once, and however slow the index is: none is told what was not set.

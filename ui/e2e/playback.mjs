@@ -244,6 +244,13 @@ test("an unknown stream", async ({ page, base }) => {
   await page.getByText("There is no stream “<img").waitFor();
 });
 
+test("a page that is opened while the recorder comes back shows the last picture, and then what is on", { alone: true, expected: /./, needs: "server" }, async ({ page, base, facts }) => {
+  await away(base, facts, 3000);
+  await dvr(page, base, `stream=${facts.live}`);
+  await playing(page, 40_000);
+  ok(!(await page.locator(".banner-error").count()), "nothing is amiss");
+});
+
 test("the server goes away while playing: the page says so, and playing goes on afterwards", { alone: true, expected: /./ }, async ({ page, base, facts }) => {
   await dvr(page, base, `stream=${facts.live}`);
   await playing(page, 40_000);

@@ -4,7 +4,7 @@
 import type Hls from "hls.js";
 import { playbackPath } from "../api/client.ts";
 import { Store } from "../state/store.ts";
-import { type Placed, positionAt, utcAt } from "../timeline/playhead.ts";
+import { overHole, type Placed, positionAt, utcAt } from "../timeline/playhead.ts";
 import { sentenceOf } from "./errors.ts";
 import { extended, placedOf } from "./native.ts";
 import { type Source, sourceFor } from "./window.ts";
@@ -45,6 +45,8 @@ const HAS_MSE = ["ManagedMediaSource", "MediaSource", "WebKitMediaSource"].some(
 /** How often a playlist that grows is read for a browser that plays it by itself. */
 const NATIVE_FOLLOW_MS = 5000;
 const REVERSE_STEP_MS = 250;
+/** So long after the last piece a still picture may take to appear. */
+const STILL_WITHIN_MS = 300;
 
 export class Player {
   readonly state = new Store<PlayerState>({
@@ -70,6 +72,7 @@ export class Player {
   #opening = 0;
   #retry: ReturnType<typeof setTimeout> | undefined;
   #nativeTimer: ReturnType<typeof setTimeout> | undefined;
+  #holeTimer: ReturnType<typeof setTimeout> | undefined;
   #reverseTimer: ReturnType<typeof setInterval> | undefined;
   readonly #gone = new AbortController();
 
@@ -230,6 +233,7 @@ export class Player {
   #unload(): void {
     clearTimeout(this.#retry);
     clearTimeout(this.#nativeTimer);
+    clearTimeout(this.#holeTimer);
     this.#stopReverse();
     this.#hls?.destroy();
     this.#hls = null;
@@ -351,6 +355,11 @@ export class Player {
     hls.on(HlsClass.Events.LEVEL_UPDATED, (_, { details }) => take(details));
     hls.on(HlsClass.Events.AUDIO_TRACKS_UPDATED, () => this.#tellAudio());
     hls.on(HlsClass.Events.AUDIO_TRACK_SWITCHED, () => this.#tellAudio());
+    // hls.js goes over holes only while it plays: a still picture would never appear.
+    hls.on(HlsClass.Events.BUFFER_APPENDED, () => {
+      clearTimeout(this.#holeTimer);
+      this.#holeTimer = setTimeout(() => this.#leaveHole(), STILL_WITHIN_MS);
+    });
     hls.on(HlsClass.Events.MANIFEST_PARSED, () => {
       if (utcMs === null) this.#playOrPause();
     });
@@ -380,6 +389,14 @@ export class Player {
     });
     hls.loadSource(url);
     hls.attachMedia(this.#video);
+  }
+
+  #leaveHole(): void {
+    const { buffered, currentTime, paused, seeking } = this.#video;
+    if (!paused || !seeking) return;
+    const ranges = Array.from({ length: buffered.length }, (_, n) => ({ start: buffered.start(n), end: buffered.end(n) }));
+    const next = overHole(ranges, currentTime);
+    if (next !== null) this.#video.currentTime = next;
   }
 
   #tellAudio(): void {

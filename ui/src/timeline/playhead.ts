@@ -42,6 +42,18 @@ export function positionAt(placed: readonly Placed[], utcMs: number): { position
   return { position: fragment.start + into / 1000, skippedMs: 0 };
 }
 
+/** A hole between what is buffered that is no gap: sound and picture do not begin at the same moment. */
+const MOST_HOLE_S = 0.5;
+/** Less than a picture is left before it. */
+const LEAST_LEFT_S = 0.02;
+
+/** Where to go from a position at which nothing can be shown, because it lies in, or just before, such a hole; null where something can, or nothing follows. */
+export function overHole(buffered: readonly { start: number; end: number }[], position: number): number | null {
+  if (buffered.some((range) => range.start <= position && range.end - position > LEAST_LEFT_S)) return null;
+  const next = buffered.filter((range) => range.start > position && range.start - position < MOST_HOLE_S).map((range) => range.start);
+  return next.length > 0 ? Math.min(...next) + 0.001 : null;
+}
+
 /** Moments at which playing jumps over a gap: where a fragment begins later than the one before ends. */
 export function jumps(placed: readonly Placed[], toleranceMs = 500): { fromMs: number; toMs: number }[] {
   const found: { fromMs: number; toMs: number }[] = [];

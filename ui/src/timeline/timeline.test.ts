@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../time/zone.ts";
 import { lengthMs, marked, moved, selectionOf, shifted, within } from "./limiters.ts";
-import { jumps, positionAt, utcAt } from "./playhead.ts";
+import { jumps, overHole, positionAt, utcAt } from "./playhead.ts";
 import { needsFiner, RangeCache } from "./range-cache.ts";
 import { around, clipped, coarsened, gapsBetween, normalized, type Span, strips } from "./ranges.ts";
 import { between, centredOn, clampView, endMs, fit, MAX_SPAN_MS, MIN_SPAN_MS, pan, resized, revealed, spanMs, timeAt, type View, xOf, zoomAt } from "./scale.ts";
@@ -317,6 +317,19 @@ describe("cache of ranges", () => {
 });
 
 describe("playhead", () => {
+  it("leaves a hole in which no picture can be shown", () => {
+    // As they were buffered where a recording went on after its process was killed.
+    const buffered = [{ start: 0.04, end: 2.045333 }, { start: 2.08, end: 4.08 }];
+    expect(overHole(buffered, 2.04)).toBeCloseTo(2.081, 6);
+    expect(overHole(buffered, 2.06)).toBeCloseTo(2.081, 6);
+    expect(overHole(buffered, 0)).toBeCloseTo(0.041, 6);
+    // A picture is there, or is still to come.
+    expect(overHole(buffered, 1.9)).toBe(null);
+    expect(overHole(buffered, 4.07)).toBe(null);
+    expect(overHole([{ start: 3, end: 5 }], 2.06)).toBe(null);
+    expect(overHole([], 2)).toBe(null);
+  });
+
   const placed = [
     { start: 0, duration: 6, utcMs: 1_000_000 },
     { start: 6, duration: 6, utcMs: 1_006_000 },

@@ -42,6 +42,8 @@ export interface DvrState {
 
 const DEFAULT_SPAN_MS = HOUR_MS;
 const TOAST_MS = 5000;
+/** A recorder that was started anew records by then. */
+const AWAITS_LIVE_MS = 30_000;
 
 export class DvrController {
   readonly name: string;
@@ -61,6 +63,8 @@ export class DvrController {
   #unsubscribe: (() => void)[] = [];
   #lastEdge = 0;
   #turn = 0;
+  /** Opened to see what is on, while nothing was: if it begins soon, and nobody has gone elsewhere, it is shown. */
+  #awaitsLiveUntilMs = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -175,6 +179,7 @@ export class DvrController {
 
   /** Somebody wants to see this moment. */
   seek(ms: number, play = true): void {
+    this.#awaitsLiveUntilMs = 0;
     const turn = (this.#turn += 1);
     const now = serverNow();
     if (ms > now) {
@@ -195,6 +200,7 @@ export class DvrController {
   }
 
   goLive(): void {
+    this.#awaitsLiveUntilMs = 0;
     this.#turn += 1;
     this.#parkedMs = null;
     this.state.update({ gap: null });
@@ -287,6 +293,7 @@ export class DvrController {
   }
 
   stepBy(ms: number): void {
+    this.#awaitsLiveUntilMs = 0;
     const at = this.playheadMs();
     if (at === null) return;
     if (this.#parkedMs !== null) this.seek(at + ms, false);
@@ -380,6 +387,7 @@ export class DvrController {
   /** Goes where the address bar points. */
   #apply(to: Route): void {
     const now = serverNow();
+    this.#awaitsLiveUntilMs = 0;
     if (this.timeline) {
       const { fromMs, toMs } = this.#initialView(to, now);
       this.timeline.show(fromMs, toMs, false);
@@ -402,11 +410,14 @@ export class DvrController {
       if (!this.#refused()) this.player.openLive(true);
     } else if (stream.live_edge_ms !== null) {
       this.#open(Math.max(stream.first_ms, stream.live_edge_ms - 10_000), false);
+      this.#awaitsLiveUntilMs = now + AWAITS_LIVE_MS;
     }
   }
 
   #onServer(): void {
     const stream = this.stream;
+    if (this.player.wantsPlay || this.player.state.value.reverse > 0) this.#awaitsLiveUntilMs = 0;
+    if (this.isLive && serverNow() < this.#awaitsLiveUntilMs) this.goLive();
     const edge = stream?.live_edge_ms ?? 0;
     if (edge !== this.#lastEdge) {
       const began = this.#lastEdge === 0 && edge !== 0;
@@ -425,6 +436,7 @@ export class DvrController {
   }
 
   #onSelection(selection: Selection | null, settled: boolean): void {
+    this.#awaitsLiveUntilMs = 0;
     this.state.update({ selection });
     if (settled) note({ inMs: selection?.fromMs ?? null, outMs: selection?.toMs ?? null }, this.#isStep());
   }
