@@ -265,7 +265,7 @@ test("the server goes away while playing: the page says so, and playing goes on 
 test("a clock that is wrong by hours is told, and the server's is used", { clockOffsetMs: 3 * H }, async ({ page, base, facts }) => {
   await dvr(page, base, `stream=${facts.live}`);
   await page.getByText("clock is 3 h ahead of the server's").waitFor();
-  const { live_edge_ms } = await streamOf(base, facts.live);
+  const live_edge_ms = await until("something is recorded", async () => (await streamOf(base, facts.live)).live_edge_ms);
   await until("the bar ends about now, by the server's clock", async () => {
     const v = await view(page);
     return v.startMs < live_edge_ms && v.startMs + v.msPerPx * v.widthPx < live_edge_ms + H;
