@@ -17,10 +17,7 @@ pub fn limit_arenas() {
 fn set_most_arenas(most: i32) {
     #[allow(unsafe_code, reason = "no crate wraps it")]
     // SAFETY: two integers go in, nothing is pointed to; the allocator locks itself.
-    let is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
-    if is_set == 0 {
-        tracing::debug!(most, "the allocator's arenas stay as they are");
-    }
+    let _is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, most) };
 }
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -330,3 +330,23 @@ fn a_gap_is_filled_from_one_run_at_a_time() {
     let numbered = (SegmentId { epoch: 3, sequence: 77, ..id }, made, from, to);
     filled(between(&[vec![numbered], kept.clone()].concat()), 700);
 }
+
+/// Sounds that one run has beyond what is committed are held for its own next segment: another run has its own, at media
+/// times of its own.
+#[test]
+fn what_is_held_of_one_run_is_not_put_before_another() {
+    let mut last = cut(400, 500, 900_000, 0, true);
+    let sounds = last.parts[1].table.samples.len() - 20;
+    keep(&mut last.parts[1], sounds);
+    let joint = Joint::after(&[committed(&last, 3)]).unwrap();
+    let mut timeline = Timeline::new(joint.end, Some(joint));
+    timeline.comes_of(RunId(8));
+    assert!(matches!(timeline.place(cut(400, 500, 900_000, 0, false)), Placed::Covered));
+    timeline.comes_of(RunId(9));
+    let Placed::Next(next) = timeline.place(cut(450, 550, 900_000 + WRAP, 0, false)) else { panic!("it goes on") };
+    let whole = [last, next];
+    assert_eq!(payload(&whole, TrackId::audio(1)), cut(400, 550, 0, 0, true).parts[1].payload);
+    let [end, from] =
+        [whole[0].parts[1].decode_start + whole[0].parts[1].table.duration(), whole[1].parts[1].decode_start];
+    assert_eq!(from, end, "a seam");
+}

@@ -246,6 +246,7 @@ test("an unknown stream", async ({ page, base }) => {
 
 test("a page that is opened while the recorder comes back shows the last picture, and then what is on", { alone: true, expected: /./, needs: "server" }, async ({ page, base, facts }) => {
   await away(base, facts, 3000);
+  await until("nothing is recorded yet", async () => (await streamOf(base, facts.live)).state !== "recording");
   await dvr(page, base, `stream=${facts.live}`);
   await playing(page, 40_000);
   ok(!(await page.locator(".banner-error").count()), "nothing is amiss");
